@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 # %% ../nbs/cli.ipynb #002e445c
-STATUS = {'BookError': 2, 'OSError': 2, 'CellFailed': 1}
+STATUS = {'BookError': 2, 'DataError': 2, 'OSError': 2, 'CellFailed': 1}
 
 # %% ../nbs/cli.ipynb #064afa11
 def for_people(error:BaseException) -> tuple[int, str]|None:
