@@ -261,7 +261,7 @@ def test_refused_data(root, cell, monkeypatch, tmp_path):
     assert (root/'nbs/till.ipynb').read_bytes() == before
 
 def test_real_data(tmp_path):
-    data = {name: '2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae' for name in book.DATA}   # of 'foo'
+    data = {name: '2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae' for name in book.published()}   # of 'foo'
     for name in data: (tmp_path/name).write_text('foo')
     assert book.is_real(tmp_path, data) and not book.is_real(tmp_path)
     (tmp_path/'names.txt').unlink()

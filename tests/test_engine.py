@@ -7,8 +7,7 @@ from nnzero.micrograd.engine import Value, topological
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = int(os.environ.get('NNZERO_EXAMPLES', 1000))          # random graphs beside torch
-many = settings(max_examples=EXAMPLES, deadline=None, database=None,
-                derandomize=bool(os.environ.get('CI')))
+many = settings(max_examples=EXAMPLES)
 few = settings(many, max_examples=max(EXAMPLES//5, 1))
 torch.set_num_threads(1)
 

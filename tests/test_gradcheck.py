@@ -7,12 +7,10 @@ from array import array
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from nnzero.micrograd.gradcheck import gradcheck, numerical_gradient
 
-settings.register_profile('nnzero', max_examples=40, deadline=None, derandomize=True)
-settings.load_profile('nnzero')
 torch.set_num_threads(1)
 
 numbers = st.floats(-3, 3, width=32)            # exact in float32 as in float64

@@ -6,8 +6,6 @@ from hypothesis import given, settings, strategies as st
 from nnzero.micrograd.engine import Value, topological
 from nnzero.micrograd.graph import NO_DOT, Graph, draw_dot, trace
 
-settings.register_profile('nnzero', derandomize=True, deadline=None, max_examples=60)
-settings.load_profile('nnzero')
 needs_dot = pytest.mark.skipif(not shutil.which('dot'), reason='needs the program dot')
 CHOICES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 99), st.integers(0, 99)), max_size=30)
 

@@ -7,8 +7,8 @@ from nnzero.backprop.layers import (AdamW, BatchNorm1d, CrossEntropy, Dropout, E
                                     LayerNorm, Linear, Parameter, ReLU, SGD, Sequential, Tanh)
 from nnzero.micrograd.gradcheck import gradcheck
 
-prop = settings(derandomize=True, deadline=None, max_examples=60)
-few = settings(derandomize=True, deadline=None, max_examples=25)
+prop = settings()
+few = settings(max_examples=25)
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 
 dtypes = st.sampled_from([np.float64, np.float32])

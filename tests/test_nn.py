@@ -8,7 +8,7 @@ from nnzero.micrograd.nn import (ACTIVATIONS, MLP, SGD, Layer, Neuron, Vector, c
                                  hinge, log_sum_exp, moons, pack, squared_error)
 
 torch.set_num_threads(1)
-prop = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+prop = settings(max_examples=100)
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.lists(st.integers(1, 6), min_size=1, max_size=4)
 activations = st.sampled_from(sorted(ACTIVATIONS))

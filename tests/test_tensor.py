@@ -8,8 +8,6 @@ from nnzero.backprop.tensor import Tensor, apply, topological, unbroadcast
 from nnzero.micrograd.gradcheck import gradcheck
 
 torch.set_num_threads(1)
-settings.register_profile('nnzero', derandomize=True, deadline=None, max_examples=60, database=None)
-settings.load_profile('nnzero')
 pytestmark = pytest.mark.filterwarnings('ignore::RuntimeWarning')
 
 DTYPES = st.sampled_from([np.float64, np.float32])
