@@ -6,9 +6,9 @@ import pytest, torch
 from hypothesis import example, given, settings, strategies as st
 from nnzero.lm import data as D
 from nnzero.lm.data import (PAD, Batches, CharTokenizer, DataError, LineData, Source, TextData, audit, decode, download,
-                            fetch, is_original, lines, load, mode, split, unseen, windows, write_whole)
+                            fetch, is_original, lines, load, mode, read_file, split, unseen, windows, write_whole)
 
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=150)
 GOOD = b'emma\nolivia\nava\n'*5_000
 
 # ---- any file
@@ -62,6 +62,19 @@ def test_any_text(text):
 def test_lines_keep_what_is_inside():
     assert lines('a\x85b\u2028c\x0bd\n \n e f \n') == ['a\x85b\u2028c\x0bd', 'e f']
     assert decode(b'a\r\nb\rc\n\nd') == 'a\nb\nc\n\nd'
+    assert lines('\u3000emma\xa0\n\x0b\n\x0cava\x1c') == ['emma', 'ava']
+
+@pytest.mark.parametrize('encoding, guess', [('utf-16-le', 'utf-16'), ('utf-16-be', 'utf-16'), ('utf-32-le', 'utf-32'),
+                                             ('utf-32-be', 'utf-32'), ('cp1252', 'cp1252')])
+def test_another_encoding_is_guessed(tmp_path, encoding, guess):
+    text = 'Zo\xeb\n' if encoding == 'cp1252' else '\ufeffZo\xeb\n'
+    (tmp_path/'a.txt').write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=f"a.txt: .* perhaps '{guess}'$"): load(tmp_path/'a.txt')
+    assert load(tmp_path/'a.txt', guess) == 'Zo\xeb\n'
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path/'a.txt').write_bytes(b' \n')
+    with pytest.raises(DataError, match='a.txt: is empty'): load(tmp_path/'a.txt')
 
 @pytest.mark.parametrize('make, word', [
     (lambda p: p/'none.txt', 'no such file, and no data set: names, shakespeare, companies'),
@@ -108,6 +121,8 @@ json_like = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max
 @example(b'['*100_000)
 @example(b'{"name": "char", "mark": 1, "chars": ["a"]}')
 @example(b'{"name": "char", "mark": true, "chars": ["ab"]}')
+@example(b'{"name": "char", "mark": true, "chars": []}')
+@example(b'{"name": "char", "mark": false, "chars": {}}')
 @example(b'{"name": "char", "mark": true, "chars": ["a", 1]}')
 @example(b'{"name": "char", "mark": true, "chars": "ab"}')
 @example(b'{"name": "bpe", "mark": true, "chars": ["a"]}')
@@ -126,6 +141,7 @@ def test_tokenizer_errors(tmp_path):
     with pytest.raises(DataError, match=r'U\+000A without a name'): t.encode('\n')
     for i in (-1, 3):
         with pytest.raises(DataError, match='no id'): t.decode([i])
+    with pytest.raises(DataError, match=r"'z' \(U\+007A LATIN SMALL LETTER Z\)$"): t.encode('zzaz')
     assert t.decode([]) == '' and t.decode(torch.tensor([], dtype=torch.int64)) == ''
     assert CharTokenizer.train('.·').symbols == ['|', '.', '·'] and CharTokenizer.train('.·|').symbols[0] == '<mark>'
     assert CharTokenizer.train('.', mark=False).symbols == ['.']
@@ -145,6 +161,20 @@ def test_write_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='No space'): write_whole(path, b'333')
     assert path.read_bytes() == b'22' and os.listdir(path.parent) == ['a.bin']
+
+def test_home_and_links(tmp_path, monkeypatch):
+    for variable in ('HOME', 'USERPROFILE'): monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    CharTokenizer('ab').save('~/new/t.json')
+    assert CharTokenizer.load('~/new/t.json').chars == ['a', 'b'] and read_file('~/new/t.json') == (tmp_path/'new/t.json').read_bytes()
+    assert os.listdir(tmp_path) == ['new']
+    for bad in ('', '~', 'new'):
+        with pytest.raises(OSError): write_whole(bad, b'')
+    assert os.listdir(tmp_path) == ['new']
+    try: Path('link').symlink_to('new/t.json')
+    except OSError: return                          # a system that allows no links
+    write_whole('link', b'2')
+    assert Path('link').is_symlink() and Path('new/t.json').read_bytes() == b'2'
 
 # ---- downloads
 
@@ -294,6 +324,10 @@ def alone(monkeypatch, tmp_path):
         return tmp_path
     return at
 
+def test_only_sources_have_originals():
+    for name in ('companies', 'nmaes', ''):
+        with pytest.raises(DataError, match='no original'): is_original(name)
+
 def test_load_downloads_once(alone, server, capsys):
     folder = alone(server.url + 'good')
     assert load('names') == load('names') == GOOD.decode() and is_original('names') and server.asked['good'] == 1
@@ -359,7 +393,17 @@ def test_split_as_in_the_lecture(n):
 
 @pytest.mark.parametrize('fractions', [(), (0.5, 0.6), (1.5, -0.5), (0.8, 0.1), (1.0, 0.0), (float('nan'),)])
 def test_fractions(fractions):
-    with pytest.raises(DataError): split(list(range(100)), fractions)
+    with pytest.raises(DataError, match='positive and make 1'): split(list(range(100)), fractions)
+
+@given(st.integers(3, 5000), st.sampled_from([(0.3333333,)*3, (0.3333334,)*3, (0.5, 0.4999999), (0.1,)*10]))
+def test_no_line_is_lost(n, fractions):
+    try: parts = split(range(n), fractions)
+    except DataError: assert n < 20
+    else: assert sorted(sum(parts, [])) == list(range(n))
+
+def test_distinct_keeps_the_order_of_the_file():
+    items = [f'{i*i % 97}' for i in range(300)]
+    assert split(items, distinct=True) == split(list(dict.fromkeys(items)))
 
 def test_split_text():
     assert split('abcdefghij', (0.7, 0.2, 0.1)) == ('abcdefg', 'hi', 'j') and split('ab', (1.0,)) == ('ab',)
@@ -414,15 +458,16 @@ def test_batches(n, size, seed, step, world):
     data, size = LineData(['a'*i for i in range(n)], CharTokenizer('a')), size*world
     order = lambda batches: [int((y != PAD).sum()) - 1 for _ in range(6) for y in next(batches)[1]]
     whole = Batches(data, size, seed)
-    whole.load_state_dict({'step': step})
+    state = {'step': step, 'seed': seed, 'batch_size': size, 'examples': n}
+    whole.load_state_dict(state)
     there = order(whole)
-    assert whole.state_dict() == {'step': step + 6}
+    assert whole.state_dict() == {**state, 'step': step + 6}
     from_start = Batches(data, size, seed)
     everything = [int((y != PAD).sum()) - 1 for _ in range(step + 6) for y in next(from_start)[1]]
     assert everything[step*size:] == there                          # resumed is the same as never stopped
     for e in range(len(everything)//n): assert sorted(everything[e*n:(e + 1)*n]) == list(range(n))
     ranks = [Batches(data, size, seed, rank=r, world=world) for r in range(world)]
-    for rank in ranks: rank.load_state_dict({'step': step})
+    for rank in ranks: rank.load_state_dict(state)
     shared = [int((y != PAD).sum()) - 1 for _ in range(6) for rank in ranks for y in next(rank)[1]]
     assert shared == there
 
@@ -458,6 +503,43 @@ def test_text(text, T, size):
     x, y = torch.cat(xs).view(-1), torch.cat(ys).view(-1)
     assert t.decode(x[y != PAD]) == text[:-1] and t.decode(y[y != PAD]) == text[1:]
     assert len(y) - data.predictions < T
+
+@pytest.mark.parametrize('change, word', [
+    (dict(step=-1), 'no step -1'), (dict(step=None), 'no step None'), (dict(step='3'), "no step '3'"), (dict(seed=2), 'saved with seed 2, not 0'),
+    (dict(batch_size=4), 'batch_size 4, not 2'), (dict(examples=4), 'examples 4, not 3'), (dict(seed=2, examples=4), 'seed 2, not 0, examples 4, not 3')])
+def test_a_state_that_does_not_fit(change, word):
+    batches = Batches(LineData(['a', 'b', 'c'], CharTokenizer('abc')), 2)
+    assert batches.state_dict() == dict(step=0, seed=0, batch_size=2, examples=3)
+    with pytest.raises(DataError, match=word): batches.load_state_dict({**batches.state_dict(), **change})
+    for name in change:
+        with pytest.raises(DataError): batches.load_state_dict({k: v for k, v in batches.state_dict().items() if k != name})
+    with pytest.raises(DataError, match='no batch number -1'): batches.at(-1)
+
+def test_wrong_arguments():
+    t, plain = CharTokenizer('ab'), CharTokenizer('ab', mark=False)
+    for wrong in ('ab', None, (c for c in 'ab'), t):
+        with pytest.raises(DataError, match='takes a list'): LineData(wrong, t)
+    for wrong in (plain, None, ['ab']):
+        with pytest.raises(DataError, match='with a mark'): LineData(['ab'], wrong)
+    for wrong in ('ab', ['ab']):
+        with pytest.raises(DataError, match='takes LineData or TextData'): Batches(wrong, 2)
+    for wrong in (['ab'], ['a', '']):
+        with pytest.raises(DataError, match='is not one character'): CharTokenizer(wrong)
+    with pytest.raises(DataError, match='no characters'): CharTokenizer([])
+    with pytest.raises(DataError, match='no window of 0'): TextData('abab', plain, 0)
+    for data in (LineData(['a', 'b'], t), TextData('abab', plain, 2)):
+        for size in (0, -1):
+            with pytest.raises(DataError, match='holds nothing'): next(data.sweep(size))
+
+def test_no_indices():
+    for data, width in ((LineData(['a', 'b'], CharTokenizer('ab')), 0), (LineData(['a', 'b'], CharTokenizer('ab'), 5), 5),
+                        (TextData('abab', CharTokenizer('ab', mark=False), 3), 3)):
+        for none in ([], slice(0, 0), torch.tensor([], dtype=torch.int64)):
+            assert data[none][0].shape == data[none][1].shape == (0, width)
+
+def test_a_sweep_begins_with_short_lines():
+    widths = [x.shape[1] for x, _ in LineData(['a'*(i*7 % 11) for i in range(11)], CharTokenizer('a')).sweep(2)]
+    assert widths == sorted(widths) == [2, 4, 6, 8, 10, 11]
 
 def test_indices():
     data = LineData(['a', 'bb', 'c'], CharTokenizer('abc'))

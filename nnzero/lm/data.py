@@ -27,6 +27,7 @@ import torch.nn.functional as F
 # %% ../../nbs/lm/01_data.ipynb #4ebcde9b
 class DataError(ValueError):
     "Something is wrong with the data that we were given; the message is one line"
+    def __init__(self, message:str): super().__init__(' '.join(str(message).splitlines()))
 
 # %% ../../nbs/lm/01_data.ipynb #556e19e8
 def _spell(c):
@@ -42,7 +43,7 @@ def _show(c):
 # %% ../../nbs/lm/01_data.ipynb #2af49f2c
 def write_whole(path:str|Path, data:bytes):
     "Write a file whole or not at all; makes its folder; `OSError` if it can't be done"
-    path = Path(path)
+    path = Path(os.path.realpath(os.path.expanduser(path)))         # behind ~ and links
     part = path.with_name(f'.{path.name}.{os.getpid()}-{threading.get_ident()}')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -69,15 +70,16 @@ class CharTokenizer:
 
     def __init__(self, chars:Iterable[str], mark:bool=True):
         self.chars, self.mark = sorted(set(chars)), 0 if mark else None
+        if not self.chars: raise DataError('there are no characters to learn')
+        if long := [c for c in self.chars if len(c) != 1]:
+            raise DataError(f'{long[0]!r} is not one character')
         self.vocab_size, self._first = len(self.chars) + bool(mark), int(mark)
         self._ids = {c: i for i, c in enumerate(self.chars, self._first)}
 
     @classmethod
     def train(cls, data:str|list[str], mark:bool=True) -> 'CharTokenizer':
         "The characters of a text or a list of lines; `DataError` if there are none"
-        chars = set().union(*data)
-        if not chars: raise DataError('there are no characters to learn')
-        return cls(chars, mark)
+        return cls(set().union(*data), mark)
 
     def encode(self, text:str) -> list[int]:
         "An id for each character; `DataError` that names those that are unknown"
@@ -121,10 +123,15 @@ class CharTokenizer:
 def _checked(content, name):
     "Characters and mark from a tokenizer's file; `ValueError` if they are not that"
     chars, mark = content['chars'], content['mark']
-    right = content['name'] == name and isinstance(chars, list) and isinstance(mark, bool)
-    if not right or chars != sorted(set(chars)) or not all(len(c) == 1 for c in chars):
-        raise ValueError
+    right = content['name'] == name and isinstance(mark, bool)
+    if not right or chars != sorted(set(chars)): raise ValueError
     return chars, mark
+
+# %% ../../nbs/lm/01_data.ipynb #e740bb0b
+def _guess(data):
+    "An encoding to try for bytes that are no UTF-8, by the byte order mark if there is one"
+    if data[:4] in (b'\xff\xfe\0\0', b'\0\0\xfe\xff'): return 'utf-32'
+    return 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'cp1252'
 
 # %% ../../nbs/lm/01_data.ipynb #e093bdb7
 def decode(
@@ -133,11 +140,10 @@ def decode(
     name:str='data',        # for the messages
 ) -> str:
     r"Bytes to text with `\n` at the ends of lines, no byte order mark; `DataError` if it is none"
-    guess = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'cp1252'
     try: text = data.decode(encoding).removeprefix('\ufeff')
     except UnicodeDecodeError as e:
         what = f'byte {data[e.start]:#04x} at position {e.start} is not {encoding}'
-        raise DataError(f'{name}: {what}; give an encoding, perhaps {guess!r}') from None
+        raise DataError(f'{name}: {what}; give an encoding, perhaps {_guess(data)!r}') from None
     except (LookupError, ValueError) as e: raise DataError(f'{name}: {e}') from None
     if '\0' in text: raise DataError(f'{name}: has zero characters; it is no text in {encoding}')
     if not text.strip(): raise DataError(f'{name}: is empty')
@@ -268,9 +274,10 @@ def _noted(source, path):
     if not _same(source, data.replace(b'\r\n', b'\n')): _note(f'{path} is not the original')
     return data
 
-# %% ../../nbs/lm/01_data.ipynb #e51a0e1b
+# %% ../../nbs/lm/01_data.ipynb #4fa60055
 _failed = {}        # name of a data set -> until when it is not asked for again, and why
 
+# %% ../../nbs/lm/01_data.ipynb #e51a0e1b
 def _find(name:str) -> bytes:
     "The bytes of a data set: from NNZERO_DATA, or the cache, or the network, or the package"
     source, folder = SOURCES[name], os.path.expanduser(os.environ.get('NNZERO_DATA', ''))
@@ -299,6 +306,7 @@ def load(
 # %% ../../nbs/lm/01_data.ipynb #73cbd495
 def is_original(name:str) -> bool:
     "Does `load` give the original of this data set, on which published numbers were obtained?"
+    if name not in SOURCES: raise DataError(f'{name} has no original, only {", ".join(SOURCES)}')
     return _same(SOURCES[name], load(name).encode())
 
 # %% ../../nbs/lm/01_data.ipynb #e95cff00
@@ -306,9 +314,9 @@ def _cuts(n, fractions):
     "Where to cut n items; `DataError` if the fractions are none or a part gets nothing"
     if not (all(f > 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6):
         raise DataError(f'fractions should be positive and make 1: {fractions}')
-    ends = [int(round(n*f, 6)) for f in accumulate(fractions)]      # 0.29*100 is just under 29
-    cuts = list(pairwise([0, *ends]))
-    if any(a == b for a, b in cuts):
+    ends = [int(round(n*f, 6)) for f in accumulate(fractions[:-1])] # 0.29*100 is just under 29
+    cuts = list(pairwise([0, *ends, n]))                            # and nothing is left over
+    if any(a >= b for a, b in cuts):
         raise DataError(f'{n} items are too few for parts of {fractions}')
     return cuts
 
@@ -370,9 +378,15 @@ PAD = -1        # in the targets: no prediction, to be left out of the loss
 # %% ../../nbs/lm/01_data.ipynb #dda82d56
 def _acceptable(items, tokenizer):
     "`DataError` unless this is a list of lines and a tokenizer for such"
-    if isinstance(items, str): raise DataError('LineData takes a list; lines(text) makes one')
-    if tokenizer.mark is None: raise DataError('LineData needs a tokenizer with a mark')
+    if isinstance(items, str) or not hasattr(items, '__len__'):
+        raise DataError('LineData takes a list, as lines(text) makes one, and a tokenizer')
+    if getattr(tokenizer, 'mark', None) is None:
+        raise DataError('LineData needs a tokenizer with a mark')
     if not len(items): raise DataError('there are no lines')
+
+def _size(batch_size):
+    if batch_size < 1: raise DataError(f'a batch of {batch_size} holds nothing')
+    return batch_size
 
 # %% ../../nbs/lm/01_data.ipynb #ee6bfa60
 class LineData(Stream):
@@ -399,13 +413,13 @@ class LineData(Stream):
 
     def sweep(self, batch_size:int=1024) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         "Batches in which every prediction stands once; short lines come first"
-        for i in self.lengths.argsort(stable=True).split(batch_size): yield self[i]
+        for i in self.lengths.argsort(stable=True).split(_size(batch_size)): yield self[i]
 
 # %% ../../nbs/lm/01_data.ipynb #6fb73710
 def _line_batch(data, i):
     "Lines i of the data as inputs and targets: (B,) -> (B, T), (B, T)"
     lengths = data.lengths[i]                                       # (B,)
-    T = data.block_size or int(lengths.max())
+    T = data.block_size or max(lengths.tolist(), default=0)
     rows = data._padded.unfold(0, T + 1, 1)[data.starts[i]]         # (B, T + 1)
     behind = data._steps[:T] >= lengths[:, None]                    # (B, T)
     return rows[:, :-1].masked_fill(behind, 0), rows[:, 1:].masked_fill(behind, PAD)
@@ -444,7 +458,7 @@ class TextData(Stream):
         pad = (0, -self.predictions % self.block_size)
         x = F.pad(self.stream[:-1], pad).view(-1, self.block_size)              # (N, T)
         y = F.pad(self.stream[1:], pad, value=PAD).view(-1, self.block_size)    # (N, T)
-        yield from zip(x.split(batch_size), y.split(batch_size))
+        yield from zip(x.split(_size(batch_size)), y.split(batch_size))
 
 # %% ../../nbs/lm/01_data.ipynb #d3dc1e95
 @lru_cache(maxsize=4)
@@ -469,6 +483,7 @@ class Batches:
         seed:int=0,
         rank:int=0, world:int=1,        # this process, and how many there are
     ):
+        if isinstance(data, (str, list)): raise DataError('Batches takes LineData or TextData')
         if not 0 <= rank < world or batch_size < 1 or batch_size % world:
             raise DataError(f'rank {rank} of {world} has no equal share in {batch_size} examples')
         self.data, self.batch_size, self.seed, self.step = data, batch_size, seed, 0
@@ -476,6 +491,7 @@ class Batches:
 
     def at(self, step:int) -> tuple[torch.Tensor, torch.Tensor]:
         "Batch number `step`, or this rank's slice of it: (B, T), (B, T)"
+        if step < 0: raise DataError(f'there is no batch number {step}')
         size = self.batch_size//self.world
         first = step*self.batch_size + self.rank*size
         return self.data[_deal(len(self.data), self.seed, first, size)]
@@ -487,5 +503,16 @@ class Batches:
         self.step += 1
         return batch
 
-    def state_dict(self) -> dict[str, int]: return {'step': self.step}
-    def load_state_dict(self, state:dict): self.step = int(state['step'])
+    def state_dict(self) -> dict[str, int]:
+        "The step, and what fixes the row: `seed`, `batch_size` and the number of `examples`"
+        return dict(step=self.step, seed=self.seed, batch_size=self.batch_size,
+                    examples=len(self.data))
+
+    def load_state_dict(self, state:dict[str, int]):
+        "Go on at a saved step; `DataError` if the state is damaged or that of another row"
+        step, mine = state.get('step'), self.state_dict()
+        if not isinstance(step, int) or step < 0: raise DataError(f'there is no step {step!r}')
+        if other := [name for name in mine if name != 'step' and state.get(name) != mine[name]]:
+            changed = ', '.join(f'{name} {state.get(name)}, not {mine[name]}' for name in other)
+            raise DataError(f'the batches were saved with {changed}')
+        self.step = step
