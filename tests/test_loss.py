@@ -9,8 +9,8 @@ from nnzero.lm.data import PAD, CharTokenizer, LineData, TextData
 from nnzero.lm.loss import (Unigram, Uniform, bits, evaluate, evaluating, losses, nll, perplexity,
                             row_losses, standard_error)
 
-prop = settings(derandomize=True, deadline=None, max_examples=60)
-few = settings(derandomize=True, deadline=None, max_examples=25)
+prop = settings()
+few = settings(max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 fronts = st.lists(st.integers(0, 4), max_size=3).map(tuple)
 DTYPES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5, torch.float16: 1e-5}
@@ -211,3 +211,95 @@ def test_baselines_are_saved_and_loaded():
 
 def test_fit_refuses_foreign_ids():
     with pytest.raises(ValueError, match=r'not in 0\.\.2'): Unigram(3).fit(LineData(['abc'], tokenizer))
+
+# what can't be meant
+
+@pytest.mark.parametrize('logits, targets, match', [
+    ([[0.0, 1.0]], torch.tensor([0]), 'logits should be a tensor, and are a list'),
+    (np.zeros((1, 2)), torch.tensor([0]), 'logits should be a tensor, and are a ndarray'),
+    (torch.zeros(1, 2), np.array([0]), 'targets should be a tensor'),
+    (torch.zeros(1, 2), torch.tensor([0], dtype=torch.int32), 'targets int64; they are torch.float32 and torch.int32'),
+    (torch.zeros(1, 2), torch.tensor([0.0]), 'targets int64'),
+    (torch.zeros(1, 2, dtype=torch.int64), torch.tensor([0]), 'logits should be floats')])
+def test_what_is_no_logits_or_targets(logits, targets, match):
+    for f in (nll, losses):
+        with pytest.raises(ValueError, match=match) as e: f(logits, targets)
+        assert '\n' not in str(e.value)
+
+two = LineData(['ab', 'c'], tokenizer)
+
+@pytest.mark.parametrize('model, data, size, match', [
+    (lambda idx: (torch.zeros(*idx.shape, 4), None), two, 256, 'should return logits alone, and returns a tuple'),
+    (Uniform, two, 256, 'function or an instance, and is a type'),
+    ({'logp': torch.zeros(3)}, two, 256, 'function or an instance, and is a dict'),
+    (Uniform(4), two, 0, 'batch_size should be at least 1, and is 0'),
+    (Uniform(4), two, -3, 'batch_size should be at least 1'),
+    (Uniform(4), ['ab', 'c'], 256, 'the data have no sweep: a list')])
+def test_what_can_not_be_measured(model, data, size, match):
+    for f in (evaluate, row_losses):
+        with pytest.raises(ValueError, match=match) as e: f(model, data, size)
+        assert '\n' not in str(e.value)
+
+@pytest.mark.parametrize('size', [1, 2, 7])
+def test_batch_size_arrives(size):
+    asked = []
+    row_losses(Uniform(4), SimpleNamespace(sweep=lambda n: asked.append(n) or two.sweep(n)), size)
+    assert asked == [size]
+
+class Elsewhere(Exception): pass
+
+@pytest.mark.parametrize('where', ['parameter', 'buffer'])
+def test_inputs_go_where_the_model_is(where):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            if where == 'parameter': self.w = nn.Parameter(torch.zeros(1))
+            else: self.register_buffer('w', torch.zeros(1))
+        def forward(self, idx):
+            assert idx.device == self.w.device
+            raise Elsewhere
+    for device in ('cpu', 'meta'):
+        with pytest.raises(Elsewhere): evaluate(Model().to(device), two)
+
+def test_targets_go_where_the_logits_are():
+    with pytest.raises(NotImplementedError, match='out of meta'): evaluate(Uniform(4).to('meta'), two)
+
+@pytest.mark.parametrize('add', [-1, -1e-9, math.nan, math.inf])
+def test_fit_refuses_to_add(add):
+    with pytest.raises(ValueError, match='add should be a number'): Unigram(4).fit(two, add)
+
+@pytest.mark.parametrize('stream, match', [([], 'nothing to predict'), ([0], 'nothing to predict'),
+                                           ([0, 4], r'not in 0\.\.3'), ([0, -1], r'not in 0\.\.3')])
+def test_fit_refuses_streams(stream, match):
+    with pytest.raises(ValueError, match=match):
+        Unigram(4).fit(SimpleNamespace(stream=torch.tensor(stream, dtype=torch.int64)))
+
+@pytest.mark.parametrize('add, counts', [(0, [2, 1, 1, 1]), (1, [3, 2, 2, 2]), (0.5, [2.5, 1.5, 1.5, 1.5])])
+def test_fit_counts(add, counts):
+    q = torch.tensor(counts, dtype=torch.float64)
+    assert torch.allclose(Unigram(4).fit(two, add).logp.exp(), q/q.sum())
+
+@pytest.mark.parametrize('n', [0, -1])
+def test_no_symbols(n):
+    with pytest.raises(ValueError, match='vocab_size should be at least 1'): Uniform(n)
+
+@pytest.mark.parametrize('sums, counts, match', [
+    (torch.ones(3), torch.ones(2), r'should be \(N,\), and are \(3,\) and \(2,\)'),
+    (torch.ones(3, 1), torch.ones(3, 1), r'should be \(N,\)'),
+    (torch.ones(()), torch.ones(()), r'should be \(N,\)'),
+    (torch.tensor([1, math.inf]), torch.ones(2), 'infinite loss'),
+    (torch.ones(2), torch.zeros(2), 'without predictions'),
+    (torch.tensor([1.0, 0.0]), torch.tensor([1, 0]), 'without predictions')])
+def test_standard_error_refuses(sums, counts, match):
+    with pytest.raises(ValueError, match=match): standard_error(sums, counts)
+
+def test_standard_error_with_unequal_counts_by_hand():
+    "L = 12/6, r = -1, 0, 1"
+    for dtype in (torch.int64, torch.float16, torch.float64):
+        found = standard_error(torch.tensor([1, 2, 9], dtype=dtype), torch.tensor([1, 1, 4]))
+        assert found == pytest.approx(math.sqrt(3)/6, abs=1e-15)
+
+def test_standard_error_of_float16_sums():
+    "Their own sum would be infinite"
+    sums, n = torch.tensor([60.0, 62.0]*2000).half(), torch.full((4000,), 20)
+    assert standard_error(sums, n) == pytest.approx(1/20/3999**0.5)

@@ -17,6 +17,12 @@ from .data import PAD
 # %% ../../nbs/lm/02_loss.ipynb #30e8d37c
 def _flat(logits, targets):
     "(..., V) and (...) to (N, V), at least float32, and (N,); `ValueError` if they don't fit"
+    for what, x in (('logits', logits), ('targets', targets)):
+        if not isinstance(x, torch.Tensor):
+            raise ValueError(f'{what} should be a tensor, and are a {type(x).__name__}')
+    if not logits.is_floating_point() or targets.dtype != torch.int64:
+        raise ValueError('logits should be floats, and targets int64; '
+                         f'they are {logits.dtype} and {targets.dtype}')
     if not logits.ndim or logits.shape[:-1] != targets.shape:
         raise ValueError(f'logits have shape {tuple(logits.shape)}, so targets should have '
                          f'{tuple(logits.shape[:-1])}, and have {tuple(targets.shape)}')
@@ -36,13 +42,18 @@ def losses(logits:torch.Tensor, targets:torch.Tensor) -> torch.Tensor:
     flat = F.cross_entropy(*_flat(logits, targets), ignore_index=PAD, reduction='none')
     return flat.view(targets.shape)
 
+# %% ../../nbs/lm/02_loss.ipynb #7e2fdb29
+def _demand(ok, complaint):
+    if not ok: raise ValueError(complaint)
+
 # %% ../../nbs/lm/02_loss.ipynb #7060737f
 class Uniform(nn.Module):
-    "All symbols equally likely"
+    "All symbols equally likely; `ValueError` if there are none"
     name = 'uniform'
 
     def __init__(self, vocab_size:int):
         super().__init__()
+        _demand(vocab_size > 0, f'vocab_size should be at least 1, and is {vocab_size}')
         self.vocab_size = vocab_size
         same = torch.full((vocab_size,), -math.log(vocab_size), dtype=torch.float64)
         self.register_buffer('logp', same)                      # (V,)
@@ -58,9 +69,11 @@ class Unigram(Uniform):
 
     def fit(self, data, add:float=0.0) -> 'Unigram':
         "Count what comes in LineData or TextData, `add` to each count; `ValueError` for ids >= V"
-        counts = torch.bincount(data.stream[1:], minlength=self.vocab_size).double() + add  # (V,)
-        if len(counts) > self.vocab_size:
-            raise ValueError(f'an id of the data is not in 0..{self.vocab_size - 1}')
+        V, ids = self.vocab_size, data.stream[1:]                                   # (M,)
+        _demand(0 <= add < math.inf, f'add should be a number from 0 on, and is {add}')
+        _demand(len(ids), 'there is nothing to predict')
+        _demand(0 <= ids.min() and ids.max() < V, f'an id of the data is not in 0..{V - 1}')
+        counts = torch.bincount(ids, minlength=V).double() + add                    # (V,)
         self.logp.copy_((counts/counts.sum()).log())
         return self
 
@@ -92,6 +105,13 @@ def _device(model):
     if not isinstance(model, nn.Module): return None
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), None)
 
+def _measurable(model, data, batch_size):
+    "`ValueError` in one line for what is no model, no data, or no size"
+    _demand(callable(model) and not isinstance(model, type),
+            f'the model should be a function or an instance, and is a {type(model).__name__}')
+    _demand(hasattr(data, 'sweep'), f'the data have no sweep: a {type(data).__name__}')
+    _demand(batch_size > 0, f'batch_size should be at least 1, and is {batch_size}')
+
 # %% ../../nbs/lm/02_loss.ipynb #ddf1220f
 def row_losses(
     model:nn.Module,        # ids (B, T) -> logits (B, T, V)
@@ -99,13 +119,17 @@ def row_losses(
     batch_size:int=256,     # rows at a time; changes time and memory, not the result
 ) -> tuple[torch.Tensor, torch.Tensor]:
     "For each row of `data.sweep`: its loss in nats, (N,) float64, and its predictions, (N,)"
+    _measurable(model, data, batch_size)
     sums, counts, device = [], [], _device(model)
     with evaluating(model):
         for x, y in data.sweep(batch_size):                             # (B, T), (B, T)
-            each = losses(model(x.to(device)), y.to(device)).cpu()      # (B, T)
+            logits = model(x.to(device))                                # (B, T, V)
+            _demand(isinstance(logits, torch.Tensor), 'the model should return logits alone, '
+                    f'and returns a {type(logits).__name__}')
+            each = losses(logits, y.to(device)).cpu()                   # (B, T)
             sums.append(each.double().sum(1))                           # (B,)
             counts.append((y != PAD).sum(1))                            # (B,)
-    if not sum(n.sum() for n in counts): raise ValueError('there is nothing to predict')
+    _demand(sum(n.sum() for n in counts), 'there is nothing to predict')
     return torch.cat(sums), torch.cat(counts)
 
 # %% ../../nbs/lm/02_loss.ipynb #c029c7ae
@@ -120,7 +144,12 @@ def standard_error(
     counts:torch.Tensor,    # (N,) its predictions
 ) -> float:
     "Of the mean sums.sum()/counts.sum(), if rows are independent; `ValueError` for less than two"
-    n, total = len(sums), counts.sum()
-    if n < 2: raise ValueError('a standard error needs two rows')
+    _demand(sums.ndim == 1 and sums.shape == counts.shape, 'sums and counts should be (N,), and '
+            f'are {tuple(sums.shape)} and {tuple(counts.shape)}')
+    sums, counts, n = sums.double(), counts.double(), len(sums)
+    _demand(n >= 2, 'a standard error needs two rows')
+    _demand(sums.isfinite().all(), 'an infinite loss has no standard error')
+    _demand((counts > 0).all(), 'a row without predictions says nothing: leave it out')
+    total = counts.sum()
     left = sums - sums.sum()/total*counts                       # r (N,)
     return (left.square().sum()*n/(n - 1)).sqrt().item()/total.item()
