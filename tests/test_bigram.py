@@ -28,7 +28,11 @@ def test_counts_of_text():
 
 @pytest.mark.parametrize('ids', ([0, 3, 0], [0, -1, 0], [3]))
 def test_ids_outside(ids):
-    with pytest.raises(ValueError, match='outside 0..2'): count_bigrams(torch.tensor(ids), 3)
+    with pytest.raises(ValueError, match='not in 0..2'): count_bigrams(torch.tensor(ids), 3)
+
+def test_counts_of_short_integers():
+    stream = torch.tensor([0, 26, 26, 5, 0], dtype=torch.uint8)
+    assert torch.equal(count_bigrams(stream, 27), count_bigrams(stream.long(), 27))
 
 def test_large_vocabulary():
     stream = torch.tensor([0, 2999, 2999, 5])
@@ -47,12 +51,16 @@ def test_probs(rows, add):
 
 def test_probs_keep_their_float_input():
     N = torch.zeros(2, 2, dtype=torch.float64)
-    probs(N)
+    probs(N), probs(N, 1)
     assert N.sum() == 0
 
-@pytest.mark.parametrize('add', (-1, -1e-9, math.nan))
+@pytest.mark.parametrize('add', (-1, -1e-9, math.nan, math.inf))
 def test_add(add):
     with pytest.raises(ValueError, match='add is'): probs(torch.ones(2), add)
+
+@pytest.mark.parametrize('bad', (-1, math.nan))
+def test_counts_below_zero(bad):
+    with pytest.raises(ValueError, match='not below 0'): probs(torch.tensor([2.0, bad]), 3)
 
 @pytest.mark.parametrize('add', (0, 0.5))
 def test_fit_is_the_least_loss(add):
@@ -91,6 +99,16 @@ def test_pick(weights, u):
     assert 0 <= i < len(p) and p[i] > 0
     assert p[:i].sum() <= u + 1e-9 and u <= p[:i + 1].sum() + 1e-9
 
+def test_pick_refuses():
+    for logits in ([math.nan, 0], [-math.inf, -math.inf], [math.inf, 0]):
+        with pytest.raises(ValueError, match='no numbers'): pick(torch.tensor(logits), torch.rand(1))
+    for u in ((3,), (1,), (3, 2), (1, 3, 1)):
+        with pytest.raises(ValueError, match='one u'): pick(torch.zeros(3, 3), torch.rand(u))
+
+def test_pick_is_double():
+    logits, u = torch.tensor([0.0, -17.0]), torch.tensor([1 - 1e-8], dtype=torch.float64)
+    assert pick(logits, u).item() == 1
+
 def test_sampling_is_right():
     model, n = fitted(0.5), 20_000
     lines = [l for l in sample(model, TOK, n, context=1) if l]
@@ -114,6 +132,7 @@ def test_max_len():
     endless = Bigram(BigramConfig(TOK.vocab_size))
     with torch.no_grad(): endless.W[:, 0] = -math.inf
     assert [len(l) for l in sample(endless, TOK, 3, max_len=17)] == [17]*3
+    assert [len(l) for l in sample(endless, TOK, 3)] == [100]*3
 
 def test_known():
     out = sample(fitted(), TOK, 200, known=LINES)
@@ -122,6 +141,52 @@ def test_known():
     with pytest.raises(ValueError, match='only 0 of 500 lines'):
         sample(Bigram(BigramConfig(2)).fit(LineData(['a', 'a'], tok)), tok, 5,
                known=['a'*k for k in range(101)])
+
+def test_how_many_were_not_known():
+    tok = CharTokenizer.train(['a'])
+    model = Bigram(BigramConfig(2)).fit(LineData(['aa', 'a'], tok))
+    drawn = sample(model, tok, 500)
+    known = ['a'*k for k in range(len(max(drawn)))]             # all but the longest
+    new = sum(line not in known for line in drawn)
+    assert 0 < new < 5
+    with pytest.raises(ValueError, match=f'only {new} of 500 lines'): sample(model, tok, 5, known=known)
+
+def test_tries():
+    "A hundred are made, and no more; one is enough if nothing is known"
+    tok = CharTokenizer.train(['abcd'])
+    model = Memory(5)
+    with pytest.raises(ValueError, match='only 0 of 200 lines'): sample(model, tok, 2, known=['abcd'])
+    assert len(model.seen) == 100*5
+    model.seen.clear()
+    sample(model, tok, 2)
+    assert len(model.seen) == 5
+
+@pytest.mark.parametrize('wrong', (dict(context=0), dict(context=-1), dict(max_len=0), dict(n=-1),
+                                   dict(known='ava')))
+def test_wrong_arguments(wrong):
+    with pytest.raises(ValueError, match='at least'): sample(fitted(), TOK, **dict(n=1) | wrong)
+
+def test_no_numbers():
+    model = Bigram(BigramConfig(TOK.vocab_size))
+    with torch.no_grad(): model.W.fill_(math.nan)
+    with pytest.raises(ValueError, match='no numbers'): sample(model, TOK, 3)
+
+class Elsewhere(nn.Module):
+    "Stands in for a model on another device: takes ids there, and its logits come from there"
+    def __init__(self):
+        super().__init__()
+        self.p = nn.Parameter(torch.zeros(1, device='meta'))
+    def forward(self, idx):
+        assert idx.device == self.p.device
+        return torch.zeros(*idx.shape, 5, device=idx.device)
+
+def test_ids_go_where_the_model_is():
+    "The meta device holds no numbers, so the way back is what fails, and not the model"
+    with pytest.raises(NotImplementedError, match='meta'): sample(Elsewhere(), TOK, 2)
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_gpu_writes_the_same():
+    assert sample(fitted().cuda(), TOK, 20) == sample(fitted(), TOK, 20)
 
 def test_no_mark():
     with pytest.raises(ValueError, match='without a mark'):

@@ -6,21 +6,22 @@
 __all__ = ['count_bigrams', 'probs', 'pick', 'BigramConfig', 'Bigram', 'sample']
 
 # %% ../../nbs/makemore/01_bigram.ipynb #49ad81be
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 import torch
 from torch import nn
-from ..lm.loss import evaluating
+from ..lm.loss import _device, evaluating
 
 # %% ../../nbs/makemore/01_bigram.ipynb #c14ee523
 def count_bigrams(
-    data,               # anything with a `stream` of ids, or the stream itself, (M + 1,) int64
+    data,               # anything with a `stream` of ids, or the stream itself, (M + 1,)
     vocab_size:int,     # V
 ) -> torch.Tensor:
     "N (V, V) int64: N[i, j] = how often id j follows id i; `ValueError` for an id outside 0..V-1"
-    stream = getattr(data, 'stream', data)                                  # (M + 1,)
+    stream = getattr(data, 'stream', data).long()                           # (M + 1,)
     if len(stream) and not 0 <= stream.min() <= stream.max() < vocab_size:
-        raise ValueError(f'an id of the stream is outside 0..{vocab_size - 1}')
+        raise ValueError(f'an id of the data is not in 0..{vocab_size - 1}')
     pairs = stream[:-1]*vocab_size + stream[1:]                             # (M,)
     return torch.bincount(pairs, minlength=vocab_size**2).view(vocab_size, vocab_size)
 
@@ -30,19 +31,26 @@ def probs(
     add:float=0.0,      # to each of them
 ) -> torch.Tensor:
     "Counts to probabilities along the last axis, (..., V) float64; even where there are no counts"
-    if not add >= 0: raise ValueError(f'add is {add}, and counts can not become smaller')
     N = N.double() + add
+    if not (0 <= add < math.inf and (N >= add).all()):
+        raise ValueError(f'add is {add}; it and the counts should be numbers, and not below 0')
     N[N.sum(-1) == 0] = 1
     return N/N.sum(-1, keepdim=True)
 
 # %% ../../nbs/makemore/01_bigram.ipynb #5c001055
+def _ends(logits):
+    "Where on the stretch from 0 to 1 the piece of each symbol ends, (..., V) float64"
+    ends = logits.double().softmax(-1).cumsum(-1)
+    if ends[..., -1].isnan().any(): raise ValueError('the logits are no numbers')
+    return ends/ends[..., -1:]
+
 def pick(
     logits:torch.Tensor,    # (..., V)
     u:torch.Tensor,         # (..., 1), from 0 up to but not including 1
 ) -> torch.Tensor:
     "The symbol (..., 1) on which u falls, if all lie side by side, as wide as they are likely"
-    ends = logits.double().softmax(-1).cumsum(-1)           # (..., V)
-    return (ends/ends[..., -1:] <= u).sum(-1, keepdim=True)
+    if u.shape != (*logits.shape[:-1], 1): raise ValueError('each row of logits needs one u')
+    return (_ends(logits) <= u).sum(-1, keepdim=True)
 
 # %% ../../nbs/makemore/01_bigram.ipynb #b35e1e80
 @dataclass
@@ -72,10 +80,11 @@ class Bigram(nn.Module):
 # %% ../../nbs/makemore/01_bigram.ipynb #3f801769
 def _draw(model, u, mark, context):
     "Ids (n, 1 + t) for even random numbers u (n, T); what stands behind a second mark is not meant"
-    idx = torch.full((len(u), 1), mark)                                     # (n, 1)
+    idx, device = torch.full((len(u), 1), mark), _device(model)             # (n, 1)
     for now in u.split(1, dim=1):                                           # (n, 1)
-        logits = model(idx if context is None else idx[:, -context:])       # (n, t, V)
-        idx = torch.cat([idx, pick(logits[:, -1], now)], dim=1)             # (n, t + 1)
+        shown = idx if context is None else idx[:, -context:]               # (n, t)
+        logits = model(shown.to(device))[:, -1].cpu()                       # (n, V)
+        idx = torch.cat([idx, pick(logits, now)], dim=1)                    # (n, t + 1)
         if (idx[:, 1:] == mark).any(1).all(): break
     return idx
 
@@ -95,6 +104,8 @@ def sample(
 ) -> list[str]:
     "Lines written by a model; `ValueError` without a mark, or if nearly all it writes is known"
     if tokenizer.mark is None: raise ValueError('without a mark no line begins or ends')
+    if n < 0 or max_len < 1 or context is not None and context < 1 or isinstance(known, str):
+        raise ValueError('n is at least 0, max_len and context at least 1, and known holds lines')
     g, known, out = torch.Generator().manual_seed(seed), set(known), []
     with evaluating(model):
         for _ in range(100):
