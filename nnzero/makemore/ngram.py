@@ -28,9 +28,9 @@ def _contexts(stream, depth, order, vocab_size):
     at = torch.arange(len(depth))                                       # (N,)
     number, size = torch.zeros_like(at), 1
     yield at, number, at[:0]
-    for k in range(1, order):
-        at, number = at[depth[at] >= k], number[depth[at] >= k]
-        keys, number = _key(number, stream[at - k + 1], vocab_size).unique(return_inverse=True)
+    for j in range(1, order):
+        at, number = at[depth[at] >= j], number[depth[at] >= j]
+        keys, number = _key(number, stream[at - j + 1], vocab_size).unique(return_inverse=True)
         number, size = number + size, size + len(keys)
         yield at, number, keys
 
@@ -38,24 +38,24 @@ def _contexts(stream, depth, order, vocab_size):
 def _count(data, order, vocab_size):
     "The contexts' keys; for each order the n-grams seen, and how often with nothing before them"
     depth, keys, grams, counts = _depth(data), [], [], []
-    for k, (at, number, new) in enumerate(_contexts(data.stream, depth, order, vocab_size)):
+    for j, (at, number, new) in enumerate(_contexts(data.stream, depth, order, vocab_size)):
         seen, which = _key(number, data.stream[at + 1], vocab_size).unique(return_inverse=True)
-        whole = (depth[at] == k) | (k == order - 1)
+        whole = (depth[at] == j) | (j == order - 1)
         keys.append(new)
         grams.append(seen)
         counts.append(torch.bincount(which[whole], minlength=len(seen)).double())
     return torch.cat(keys), grams, counts
 
 # %% ../../nbs/makemore/02_ngram.ipynb #b836dfb6
-def _shorter(keys, grams, k, vocab_size):
-    "For each n-gram with k tokens of context: its place among those without the first of them"
-    context, token = grams[k]//vocab_size, grams[k] % vocab_size
+def _shorter(keys, grams, j, vocab_size):
+    "For each n-gram with j tokens of context: its place among those without the first of them"
+    context, token = grams[j]//vocab_size, grams[j] % vocab_size
     shorter = _key(keys[context - 1]//vocab_size, token, vocab_size)
-    return torch.searchsorted(grams[k - 1], shorter)
+    return torch.searchsorted(grams[j - 1], shorter)
 
 # %% ../../nbs/makemore/02_ngram.ipynb #caa081fc
 def discounts(counts:torch.Tensor) -> torch.Tensor:
-    "What to take off counts of 1, 2 and 3 or more, from those of one order (Chen & Goodman 1999)"
+    "Off counts of 1, 2, 3 or more of one order (Chen & Goodman 1999); of few or odd: 0.5, 1, 1.5"
     n = [0, *((counts.round() == r).sum().item() for r in (1, 2, 3, 4))]
     y = n[1]/(n[1] + 2*n[2]) if all(n[1:]) else math.nan
     d = [r - (r + 1)*y*n[r + 1]/max(n[r], 1) for r in (1, 2, 3)]
@@ -89,12 +89,16 @@ class NGramConfig:
     discounts:tuple[float, ...]=()  # off counts of 1, 2, ... and more; (): from the counts
 
     def __post_init__(self):
-        if self.strength is None: self.strength = STRENGTH.get(self.method, 0.0)
-        ok = all(0 <= d <= r for r, d in enumerate(self.discounts, 1))
-        if not ok: raise ValueError(f'discounts {self.discounts} take more than there is')
-        if self.order < 1 or self.strength < 0: raise ValueError(f'{self} has a number too small')
         if self.method not in METHODS:
             raise ValueError(f'no method {self.method!r}; there are: {", ".join(METHODS)}')
+        if self.strength is None: self.strength = STRENGTH.get(self.method, 0.0)
+        whole = all(isinstance(n, int) and n > 0 for n in (self.vocab_size, self.order))
+        if not (whole and 0 <= self.strength < math.inf): raise ValueError(f'wrong number: {self}')
+        ok = isinstance(self.discounts, (tuple, list)) and (
+            all(0 <= d <= r for r, d in enumerate(self.discounts, 1)))
+        if not ok: raise ValueError(f'discounts {self.discounts}: a tuple, each 0 to its count')
+        if self.discounts and self.method not in ('absolute', 'kneser-ney'):
+            raise ValueError(f'{self.method} takes no discounts')
 
 # %% ../../nbs/makemore/02_ngram.ipynb #f0aee5b5
 def _taken(config, counts):
@@ -109,10 +113,10 @@ def _given(config, size, kinds):
 def _hand_down(config, keys, grams, counts):
     "Complete the counts of all orders, in place; what is taken off each"
     taken = []
-    for k in range(config.order - 1, -1, -1):
-        taken.insert(0, _taken(config, counts[k]))
-        down = METHODS[config.method](counts[k], taken[0])
-        if k: counts[k - 1].index_add_(0, _shorter(keys, grams, k, config.vocab_size), down)
+    for j in range(config.order - 1, -1, -1):
+        taken.insert(0, _taken(config, counts[j]))
+        down = METHODS[config.method](counts[j], taken[0])
+        if j: counts[j - 1].index_add_(0, _shorter(keys, grams, j, config.vocab_size), down)
     return taken
 
 # %% ../../nbs/makemore/02_ngram.ipynb #d1e5b11e
@@ -140,11 +144,13 @@ class NGram(nn.Module):
     def __init__(self, config:NGramConfig):
         super().__init__()
         self.config = config
+        self.register_buffer('sizes', torch.tensor([config.vocab_size, config.order]))
         for name, values in _empty().items(): self.register_buffer(name, values)
 
     def fit(self, data) -> 'NGram':
         "Count LineData or TextData; `ValueError` if an id is not below `vocab_size`"
-        self._expect(data.stream)
+        if not hasattr(data, 'stream'): raise ValueError('fit counts LineData or TextData')
+        self._expect(data.stream, 1)
         keys, grams, counts = _count(data, self.config.order, self.config.vocab_size)
         taken = _hand_down(self.config, keys, grams, counts)
         return self._store(keys, *map(torch.cat, (grams, counts, taken)))
@@ -161,22 +167,22 @@ class NGram(nn.Module):
         return self
 
     def forward(self, idx:torch.Tensor) -> torch.Tensor:
-        "Log-probabilities of what comes after each token: (B, T) int64 -> (B, T, V)"
+        "Log-probabilities of what comes next: (B, T) int64 -> (B, T, V), float64 unless converted"
         self._expect(idx)
         number, V = torch.zeros_like(idx), self.config.vocab_size       # (B, T)
         p = self._add(self.share.new_full((1, V), 1/V), number.new_zeros(1))
         p = p.repeat(idx.numel(), 1)                                    # (B·T, V)
-        for k in range(1, self.config.order):
-            number = self._longer(number, idx, k)
+        for j in range(1, self.config.order):
+            number = self._longer(number, idx, j)
             self._add(p, number.flatten())
         return p.log().view(*idx.shape, V)
 
-    def _longer(self, number, idx, k):
-        "The contexts with k tokens, where `number` are those with k - 1"
-        key = _key(number, idx.roll(k - 1, 1), self.config.vocab_size)
+    def _longer(self, number, idx, j):
+        "The contexts with j tokens, where `number` are those with j - 1"
+        key = _key(number, idx.roll(j - 1, 1), self.config.vocab_size)
         at = torch.searchsorted(self.keys, key)
         found = torch.cat([self.keys, key.new_tensor([-1])])[at] == key
-        found[:, :k - 1] = False                                        # came round from the end
+        found[:, :j - 1] = False                                        # came round from the end
         return torch.where(found, at + 1, len(self.keys) + 1)
 
     def _add(self, p, number):
@@ -186,11 +192,16 @@ class NGram(nn.Module):
         p[row, self.token[i]] += self.share[i]
         return p
 
-    def _expect(self, ids):
+    def _expect(self, ids, dims=2):
+        if ids.dim() != dims or ids.dtype != torch.int64:
+            raise ValueError(f'ids: int64, {dims} dimensions, not {ids.dtype}, {ids.shape}')
         if ids.numel() and not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
             raise ValueError(f'an id from {ids.min()} to {ids.max()} is outside of the vocabulary')
 
     def _load_from_state_dict(self, state, prefix, *args):
-        for name in self._buffers:
-            if prefix + name in state: setattr(self, name, torch.empty_like(state[prefix + name]))
+        other = state.get(prefix + 'sizes', self.sizes).tolist()
+        if other != self.sizes.tolist(): raise ValueError(f'a state of vocab_size, order = {other}')
+        for name in _empty():
+            size = state.get(prefix + name, getattr(self, name)).shape
+            setattr(self, name, getattr(self, name).new_empty(size))
         super()._load_from_state_dict(state, prefix, *args)
