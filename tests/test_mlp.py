@@ -105,3 +105,21 @@ def test_saved_and_read_to_the_bit():
 
 def test_the_published_size():
     assert sum(p.numel() for p in MLP(MLPConfig(27)).parameters()) == 11_897
+
+@pytest.mark.parametrize('blank', [0, None])
+def test_rows_without_ids(blank):
+    net = model(blank=blank)
+    for rows in (0, 3):
+        assert net(torch.zeros(rows, 0, dtype=torch.int64)).shape == (rows, 0, 11)
+
+@pytest.mark.parametrize('wrong', [dict(vocab_size=0), dict(block_size=0), dict(n_embd=-1), dict(n_hidden=0),
+                                   dict(blank=11), dict(blank=-1)])
+def test_sizes_and_blanks_that_cannot_be(wrong):
+    with pytest.raises(ValueError) as e: MLPConfig(**dict(vocab_size=11) | wrong)
+    assert len(str(e.value).splitlines()) == 1
+
+@pytest.mark.parametrize('many', [1, 1000])
+@pytest.mark.parametrize('n', [1, 2, 4])
+def test_windows_of_another_length(many, n):
+    with pytest.raises(ValueError, match=f'windows of {n}, and the layer has weights for 3'):
+        model().predict(torch.zeros(many, n, dtype=torch.int64))
