@@ -173,7 +173,8 @@ def test_optimizer_keeps_its_averages_and_is_measured_with_them():
     assert all(torch.equal(a[k], b[k]) for a, b in zip(state.values(), optimizer.state_dict()['state'].values()) for k in a)
     before = [p.detach().clone() for p in model.parameters()]
     optimizer.zero_grad();  nll(model(x), y).backward();  optimizer.step()
-    real = [((p - q).std()/q.std()).item() for p, q in zip(model.parameters(), before) if p.ndim > 1]
+    def size(t): return t.square().mean().sqrt().item()
+    real = [size(p - q)/max(size(q), q.shape[1]**-0.5) for p, q in zip(model.parameters(), before) if p.ndim > 1]
     assert ratios == pytest.approx(real, rel=1e-3)
 
 FUNCTIONS = [torch.tanh, torch.Tensor.tanh, F.tanh, nn.Tanh(), lambda x: x.clone().tanh_(), torch.sigmoid, F.relu,
@@ -327,3 +328,159 @@ def test_a_low_rate_is_no_fault_later():
 def test_gain():
     assert gain(torch.relu) == pytest.approx(2**0.5, abs=1e-6) and gain(lambda x: x, 0.3) == pytest.approx(1, abs=1e-6)
     assert gain(torch.tanh, 1.0) == math.inf and gain(torch.tanh, 0.01) == pytest.approx(1, abs=1e-3)
+
+class Functions(nn.Module):
+    "torch's usual style: one activation after another, in one forward"
+    def __init__(self, widths, f, a=1.0):
+        super().__init__()
+        self.embed, self.f, self.layers, D = nn.Embedding(V, 30), f, nn.ModuleList(), 30
+        for H in widths:
+            self.layers.append(nn.Linear(D, H))
+            nn.init.normal_(self.layers[-1].weight, std=a/D**0.5), nn.init.zeros_(self.layers[-1].bias)
+            D = H
+        self.out = nn.Linear(D, V)
+    def forward(self, idx):
+        x = self.embed(idx)
+        for layer in self.layers: x = self.f(layer(x))
+        return self.out(x)
+
+def test_functions_in_one_forward():
+    torch.manual_seed(0)
+    e = examine(Functions((100, 50, 50), torch.tanh), a_batch())
+    assert [p.after for p in e.places] == ['layers.0', 'layers.1', 'layers.2']
+    assert [p.outputs.shape[1] for p in e.places] == [100, 50, 50]
+    for f in (torch.tanh, F.relu, F.leaky_relu, nn.Tanh()):         # the last: one module for all layers
+        report = diagnose(Functions((64,)*8, f, 0.3), a_batch())
+        assert {'vanishing activations', 'vanishing gradients'} & report.names and 'dead' not in report.names, report
+        assert len(report.examination.places) == 8
+
+@pytest.mark.parametrize('make', [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_a_cell_in_a_loop_is_one_place(make):
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.cell, self.out = nn.Embedding(V, 16), make(16, 20), nn.Linear(20, V)
+        def forward(self, idx):
+            x, state, hs = self.embed(idx), None, []
+            for t in range(idx.shape[1]):
+                state = self.cell(x[:, t], state)
+                hs.append(state[0] if isinstance(state, tuple) else state)
+            return self.out(torch.stack(hs, 1))
+    torch.manual_seed(0)
+    model, (x, y) = Loop(), a_batch()
+    report = diagnose(model, (x, y))
+    place, = report.examination.places
+    assert not report and place.name == place.where == 'cell' and place.outputs.shape == (x.numel(), 20)
+    if make is nn.RNNCell:
+        with torch.no_grad(): model.cell.weight_hh *= 60
+        assert diagnose(model, (x, y)).names == {'saturated'}
+
+@pytest.mark.parametrize('dims', [1, 2])
+def test_channels_of_a_convolution(dims):
+    class Conv(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.act, self.drop, self.out = nn.Embedding(V, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(24, V)
+            self.conv, self.norm = (nn.Conv1d, nn.Conv2d)[dims - 1](16, 24, 1), (nn.BatchNorm1d, nn.BatchNorm2d)[dims - 1](24)
+        def forward(self, idx):
+            x = self.embed(idx).mT                                  # (B, C, T)
+            x = self.act(self.drop(self.norm(self.conv(x if dims == 1 else x[..., None]))))
+            return self.out(torch.tanh((x if dims == 1 else x[..., 0]).mT))
+    torch.manual_seed(0)
+    model, (x, y) = Conv(), a_batch(B=32, T=8)
+    with torch.no_grad(): model.norm.bias[:18] = -50
+    report = diagnose(model, (x, y))
+    relu, tanh = report.examination.places
+    assert relu.dead == 18/24 and relu.outputs.shape == (32*8, 24) and relu.gradients.shape == (32*8, 24)
+    assert tanh.outputs.shape == (32*8, 24) and 'dead' in report.names
+
+def test_units_are_on_the_last_axis_again_behind_a_linear_layer():
+    class Both(nn.Module):
+        "As many channels as places in time"
+        def __init__(self):
+            super().__init__()
+            self.embed, self.conv, self.a, self.out = nn.Embedding(V, 16), nn.Conv1d(16, 8, 1), nn.Linear(8, 20), nn.Linear(20, V)
+        def forward(self, idx): return self.out(torch.relu(self.a(torch.relu(self.conv(self.embed(idx).mT)).mT)))
+    torch.manual_seed(0)
+    model = Both()
+    with torch.no_grad(): model.conv.bias[:2] = -99
+    first, second = examine(model, a_batch(32, 8)).places
+    assert first.dead == 2/8 and second.outputs.shape == (32*8, 20)
+
+@pytest.mark.parametrize('T', [2, 12])
+def test_sees_all_of_the_mlp(T):
+    "With few ids and with many, WindowLinear goes different ways"
+    torch.manual_seed(0)
+    x, y = a_batch(51, T)
+    model = MLP(MLPConfig(V))
+    e = examine(model, (x, y))
+    place, = e.places
+    assert set(e.gradients) == {n for n, _ in model.named_parameters()} and all(g.any() for g in e.gradients.values())
+    assert place.name == 'act' and place.after == 'hidden' and place.outputs.shape == (51*T, 200)
+    h = torch.tanh(F.linear(model.embed(model.windows(x)).flatten(-2), model.hidden.weight, model.hidden.bias))
+    assert torch.allclose(place.outputs, h.detach().flatten(0, 1), atol=1e-5)
+    assert len(update_ratios(torch.optim.SGD(model.parameters(), lr=0.1), {p: e.gradients[n] for n, p in e.parameters.items()})) == 3
+    sick = {'embed.weight': (lambda p: p.mul_(30), 'saturated'), 'hidden.weight': (lambda p: p.mul_(30), 'saturated'),
+            'hidden.bias': (lambda p: p.fill_(9), 'dead'), 'out.weight': (lambda p: p.mul_(300), 'over-confident'),
+            'out.bias': (lambda p: p[:3].fill_(30), 'over-confident')}
+    for name, (f, fault) in sick.items():
+        model = MLP(MLPConfig(V))
+        with torch.no_grad(): f(model.get_parameter(name))
+        assert diagnose(model, (x, y)).names == {fault}, name
+        with torch.no_grad(): model.get_parameter(name).fill_(math.nan)
+        assert diagnose(model, (x, y)).names == {'not finite'}, name
+    model = MLP(MLPConfig(V))
+    model.hidden.forward = lambda ids, table, old=model.hidden.forward: old(ids, table.detach())
+    assert [f.place for f in diagnose(model, (x, y))] == ['embed.weight']
+    with torch.no_grad(): model.embed.weight.zero_()
+    assert diagnose(model, (x, y)).names >= {'constant'}
+
+def test_small_on_purpose():
+    "GPT-2's weights and AdamW without warm-up: 0.003 trains best of all rates at this size, 0.03 harms"
+    torch.manual_seed(0)
+    model = Transformer(layers=4, C=64, norm_first=True, activation='gelu', dropout=0.0)
+    for p in model.parameters():
+        if p.ndim > 1: nn.init.normal_(p, std=0.02)
+    def names(lr): return diagnose(model, a_batch(), torch.optim.AdamW(model.parameters(), lr=lr)).names
+    assert names(1e-3) == names(3e-3) == set() and names(0.03) == {'learning rate too high'}
+
+def test_odd_matrices():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.one, self.out = nn.Embedding(V, 1), nn.Linear(1, 1), nn.Linear(1, V)
+            self.scale = nn.Parameter(torch.ones(1, V))                 # 2 axes, and no deviation
+        def forward(self, idx): return self.scale*self.out(torch.tanh(self.one(self.embed(idx))))
+    torch.manual_seed(0)
+    model = Odd()
+    assert not diagnose(model, a_batch(), lr=0.1) and not diagnose(model, a_batch(), torch.optim.Adam(model.parameters(), 1e-3))
+
+def test_hardly_varying_is_not_constant():
+    torch.manual_seed(0)
+    model = stack(2, 64, nn.Softplus, 0.01)
+    with torch.no_grad(): model.layers[0].bias += 20
+    report = diagnose(model, a_batch())
+    first = report.examination.places[0]
+    assert 0 < first.std < 0.01*first.outputs.abs().max() and 'constant' not in report.names
+
+def test_what_cannot_be_examined():
+    model = MLP(MLPConfig(V))
+    x, y = a_batch()
+    for wrong, words in (((model, x), 'a pair of tensors'), ((model, (x.tolist(), y.tolist())), 'a pair of tensors'),
+                         ((lambda idx: idx, (x, y)), 'nn.Module'),
+                         ((model, (x, y), torch.optim.SGD(MLP(MLPConfig(V)).parameters(), lr=0.1)), "none of the model's parameters"),
+                         ((model, (x, y), torch.optim.SGD(model.parameters(), lr=0.1), 0.1), 'not both')):
+        with pytest.raises(ValueError, match=words): diagnose(*wrong)
+    for lr in (math.nan, math.inf): assert diagnose(model, (x, y), lr=lr).names == {'learning rate too high'}
+    for std in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match='should be positive'): gain(torch.relu, std)
+    assert gain(torch.sigmoid, 0.3) == gain(torch.exp) == math.inf
+
+def test_a_schedule_does_not_step():
+    torch.manual_seed(0)
+    model = MLP(MLPConfig(V))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)           # wraps optimizer.step
+    before = [p.detach().clone() for p in model.parameters()]
+    assert not diagnose(model, a_batch(), optimizer)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before))
