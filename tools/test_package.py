@@ -44,4 +44,7 @@ with tempfile.TemporaryDirectory() as tmp:
     (next(env.rglob('site-packages'))/'borrowed.pth').write_text(path + '\n')
     out = run('nnzero', '--version')
     if out.returncode or cfg['version'] not in out.stdout: sys.exit(f'nnzero --version: {out.stdout}{out.stderr}')
+    for args in (['train', 'companies', '--steps', '30'], ['sample', '-n', '3'], ['eval']):
+        out = run('nnzero', *args)
+        if out.returncode or not out.stdout: sys.exit(f'nnzero {" ".join(args)}: {out.stdout}{out.stderr}')
     print(f'{wheel.name}: {len(modules)} modules, {len(data)} data files, imports and runs in an environment of its own')
