@@ -115,7 +115,7 @@ def _given(settings):
 
 # %% ../nbs/cli.ipynb #3e5e517f
 SETTINGS = {
-    'steps': (int, 'How many steps to train. [5000]'),
+    'steps': (int, 'How many steps to train. [5000; fewer for a short file]'),
     'batch_size': (int, 'Lines, or pieces of text, in a step. [32]'),
     'lr': (float, 'The learning rate, at its highest. [0.003; mlp: 0.01]'),
     'schedule': (str, 'How the rate falls: cosine, step or constant. [cosine]'),
@@ -123,7 +123,7 @@ SETTINGS = {
     'optimizer': (str, 'adamw or sgd. [adamw]'),
     'weight_decay': (float, 'How strongly weights are pulled to zero. [0.1]'),
     'clip': (float, 'The greatest length of a gradient. [1.0]'),
-    'eval_every': (int, 'Steps between two looks at the dev set. [500]'),
+    'eval_every': (int, 'Steps between two looks at the dev set. [500; or 20 looks]'),
     'seed': (int, 'Fixes the first weights and the order of the data. [0]')}
 
 # %% ../nbs/cli.ipynb #25309d00
@@ -338,10 +338,18 @@ def _count(task, plan, folder):
     return evaluate(task.model, task.data['dev'])
 
 # %% ../nbs/cli.ipynb #419888cf
-def _learn(task, config, folder, **how):
+def _pace(n, training):
+    "Steps, and steps between two looks, that suit n examples"
+    turns = 40*n//training.get('batch_size', 32)    # batches in which each comes 40 times
+    steps = training.get('steps', min(max(turns, 200), 5000))
+    return {'steps': steps, 'eval_every': min(max(steps//20, 10), 500)}
+
+def _learn(task, training, folder, **how):
     "Train, and keep everything in the folder; the best loss on the dev part"
     from nnzero.lm.sample import generate
-    from nnzero.lm.train import train
+    from nnzero.lm.train import TrainConfig, train
+    training = _pace(len(task.data['train']), training) | training
+    config = configure(TrainConfig, training, 'a training')
     sampler = lambda model: generate(model, task.tokenizer, 3, max_tokens=60)
     return train(task.model, task.data['train'], task.data['dev'], config, folder, task.tokenizer,
                  sampler=sampler, info=task.info, **how).record.best[0]
@@ -381,12 +389,12 @@ def _train(source, said, folder, resume, tensorboard):
     from nnzero.lm.train import TrainConfig
     if _first() and not resume: _free(folder)
     todo = _going(folder, said) if resume else plan(said)
-    config = configure(TrainConfig, todo['train'], 'a training')
+    configure(TrainConfig, todo['train'] or {}, 'a training')       # before the data are read
     made = task(source, todo)
     counts = hasattr(made.model, 'fit')
     if counts and resume: raise _wrong(f'{folder}: a model that counts has nothing to resume')
     best = _count(made, todo, folder) if counts else _learn(
-        made, config, folder, resume=resume, tensorboard=tensorboard)
+        made, todo['train'], folder, resume=resume, tensorboard=tensorboard)
     size = sum(t.numel() for t in made.model.state_dict().values())
     return (f'{made.model.name}, {size:,} numbers: {best:.4f} nats = {bits(best):.4f} bits '
             'per symbol on the dev part\n'
