@@ -651,7 +651,9 @@ def build():
 def main():
     "The program `nnzero`"
     for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='backslashreplace')
-    try: app(prog_name='nnzero')
+    try:
+        try: app(prog_name='nnzero')
+        finally: sys.stdout.flush()         # what is left to write may fail, too
     except KeyboardInterrupt: sys.exit(130)
     except BrokenPipeError: os._exit(1)     # at once: closing the pipe would fail again
 
