@@ -290,7 +290,7 @@ def examples(parts:dict, tokenizer, config) -> dict:
 
 # %% ../nbs/cli.ipynb #5bf67938
 def new_model(model:type, config, seed:int=0):
-    "A model with first weights by a seed; `DataError` if it can't be built"
+    "A model with first weights by a seed"
     import torch
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -340,9 +340,11 @@ def _count(task, plan, folder):
 # %% ../nbs/cli.ipynb #419888cf
 def _pace(n, training):
     "Steps, and steps between two looks, that suit n examples"
-    turns = 40*n//training.get('batch_size', 32)    # batches in which each comes 40 times
-    steps = training.get('steps', min(max(turns, 200), 5000))
-    return {'steps': steps, 'eval_every': min(max(steps//20, 10), 500)}
+    from nnzero.lm.train import TrainConfig
+    usual = TrainConfig()
+    turns = 40*n//training.get('batch_size', usual.batch_size)      # each comes 40 times
+    steps = training.get('steps', min(max(turns, 200), usual.steps))
+    return {'steps': steps, 'eval_every': min(max(steps//20, 10), usual.eval_every)}
 
 def _learn(task, training, folder, **how):
     "Train, and keep everything in the folder; the best loss on the dev part"
@@ -506,6 +508,7 @@ class Run(NamedTuple):
 # %% ../nbs/cli.ipynb #c581feed
 def open_run(folder:str|Path) -> Run:
     "Model and tokenizer of a run, no code of which is run; `DataError` if it is not to be trusted"
+    from nnzero.lm.data import DataError
     from nnzero.lm.train import load_weights, read_tensors
     folder, config = _path(folder), read_config(folder)
     tokenizer, sizes = _own_tokenizer(folder, config), dict(config['model'])
@@ -516,7 +519,7 @@ def open_run(folder:str|Path) -> Run:
     tensors, _ = read_tensors(path)
     model = new_model(model, settings)
     try: load_weights(model, tensors)
-    except type(_wrong('')) as e: raise _wrong(f'{path}: {e}') from None
+    except DataError as e: raise _wrong(f'{path}: {e}') from None
     if settings.vocab_size != tokenizer.vocab_size:
         raise _wrong(f'{folder}: the model knows {settings.vocab_size} symbols, and the '
                         f'tokenizer {tokenizer.vocab_size}')

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .. import __version__
 from ..reader import COLORS, STYLE, _picture
 from .data import PAD, Batches, DataError, read_file, write_whole
-from .loss import evaluate, nll
+from .loss import evaluate, evaluating, nll
 
 # %% ../../nbs/lm/03_train.ipynb #a1c2fef2
 def _generators(device):
@@ -600,10 +600,9 @@ def _board(folder, trainer):
 # %% ../../nbs/lm/03_train.ipynb #743f3d60
 def _written(trainer, sampler):
     "What a sampler writes at this step; the training goes on as if it had not been asked"
-    with seeding(trainer.device) as seed:
+    with seeding(trainer.device) as seed, evaluating(trainer.model) as model:
         seed(trainer.config.seed, trainer.done, 'samples')
-        try: return list(sampler(trainer.model.eval()))
-        finally: trainer.model.train()
+        return list(sampler(model))
 
 # %% ../../nbs/lm/03_train.ipynb #58da9c3a
 def _reporter(trainer, folder, sampler, tensorboard, progress):
