@@ -131,7 +131,7 @@ def rate(step:int, config:TrainConfig) -> float:
 # %% ../../nbs/lm/03_train.ipynb #861abc5a
 def make_optimizer(model:nn.Module, config:TrainConfig) -> torch.optim.Optimizer:
     "AdamW (Loshchilov & Hutter 2019) or plain SGD"
-    groups = parameter_groups(model, config.weight_decay)
+    groups = [g for g in parameter_groups(model, config.weight_decay) if g['params']]
     if config.optimizer == 'sgd': return torch.optim.SGD(groups, lr=config.lr)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)  # one kernel
 

@@ -90,12 +90,15 @@ def test_the_distances_give_the_window(n):
     ds = WaveNetConfig(5, n).dilations
     assert 1 + sum(ds) == n and min(ds) >= 1 and len(ds) == (n - 1).bit_length()
 
-@pytest.mark.parametrize('wrong', [-1, 11, 10**6])
+@pytest.mark.parametrize('wrong', [-1, 11, 12, 10**6])
 @pytest.mark.parametrize('many', [1, 300])
-def test_an_id_that_does_not_exist_is_an_error(wrong, many):
-    idx = torch.zeros(many, 3, dtype=torch.int64)
+@pytest.mark.parametrize('blank', [0, 3, None])
+def test_an_id_that_does_not_exist_is_an_error(wrong, many, blank):
+    "With blank=None the id V stands for nothing in the state, and yet is none of the caller's"
+    net, idx = model(blank=blank), torch.zeros(many, 3, dtype=torch.int64)
     idx[many//2, 1] = wrong
-    with pytest.raises((IndexError, RuntimeError)): model()(idx)
+    with pytest.raises((IndexError, RuntimeError)): net(idx)
+    with pytest.raises((IndexError, RuntimeError)): net.step(idx, net.start(many))
 
 def test_empty_batches_and_rows_of_one():
     assert model()(torch.zeros(0, 5, dtype=torch.int64)).shape == (0, 5, 11)
