@@ -32,8 +32,7 @@ def _line(error):
     "What an error says, in one line, with no code in it that commands a terminal"
     words = getattr(error, 'format_message', error.__str__)()
     if isinstance(error, OSError) and error.filename: words = f'{error.filename}: {error.strerror}'
-    if typed := getattr(error, 'ctx', None):
-        words += f' ({typed.command_path} --help tells more)'
+    if typed := getattr(error, 'ctx', None): words += f' ({typed.command_path} --help tells more)'
     words = ' '.join(words.split())
     return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in words)
 
@@ -584,16 +583,21 @@ def evaluate(
         print(_measured(name, opened.model, part))
 
 # %% ../nbs/cli.ipynb #0eadd714
+def _result(row):
+    "A result as it was kept; `TypeError` if a field is of another type"
+    from nnzero.makemore.zoo import Result
+    found, kinds = Result(**row), get_type_hints(Result)
+    if all(_suits(getattr(found, k), kinds[k]) for k in kinds): return found
+    raise TypeError(f'no result: {row}')
+
 def _kept(path, about):
     "Results that were kept; `DataError` if they are damaged, or of another comparison"
     from nnzero.lm.data import read_file
-    from nnzero.makemore.zoo import Result
     _plain(path)
     if not path.exists(): return []
     try:
-        kept, kinds = json.loads(read_file(path)), get_type_hints(Result)
-        found = [Result(**result) for result in kept['results']]
-        if not all(_suits(getattr(r, k), kinds[k]) for r in found for k in kinds): found = None
+        kept = json.loads(read_file(path))
+        found = [_result(row) for row in kept['results']]
     except (ValueError, TypeError, LookupError, RecursionError): found = None
     if found is None:
         raise _wrong(f'{path}: is no comparison, or damaged') from None
@@ -626,7 +630,8 @@ def _chosen(models, seeds):
 def _note(result, folder):
     "Say that a model is done"
     kept = f', kept in {folder}' if folder else ''
-    print(f'nnzero: {result.model}, seed {result.seed}: dev {result.dev:.4f}{kept}', file=sys.stderr)
+    print(f'nnzero: {result.model}, seed {result.seed}: dev {result.dev:.4f}{kept}',
+          file=sys.stderr)
 
 # %% ../nbs/cli.ipynb #45f75893
 def _compared(source, where, path, names, seeds, steps):
@@ -663,7 +668,8 @@ def compare(
     from nnzero.makemore.zoo import table
     said = _given(settings)
     seeds, steps = said.get('seeds', 3), _given({'steps': said.get('steps')})
-    names, where = _chosen(said.get('models'), seeds), WHERE | {k: said[k] for k in WHERE if k in said}
+    names = _chosen(said.get('models'), seeds)
+    where = WHERE | {k: said[k] for k in WHERE if k in said}
     path = _path(said['out'])/'compare.json' if 'out' in said else None
     results = _compared(data, where, path, names, seeds, steps)
     print(table([r for r in results if r.model in names and r.seed < seeds]))

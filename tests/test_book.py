@@ -223,8 +223,8 @@ def test_killed_in_the_middle(root, number):
     started = root/'started'
     edit(root, 'till.ipynb', source(3, f'open({str(started)!r}, "w").close()\nimport time\ntime.sleep(60)'))
     before = (root/'nbs/till.ipynb').read_bytes()
-    running = subprocess.Popen([sys.executable, '-m', 'nnzero.cli', 'book', 'run', 'till'], cwd=root,
-                               stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen([sys.executable, '-m', 'nnzero.cli', 'book', 'run', 'till'], cwd=root, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # CI in the background ignores it
     for _ in range(600):
         if started.exists(): break
         time.sleep(0.1)

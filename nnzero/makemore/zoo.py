@@ -210,7 +210,8 @@ def _cell(values):
 def table(results:Collection[Result]) -> str:
     "A line of text for each model, the best on the dev part first"
     group = {name: [r for r in results if r.model == name] for name in MODELS}
-    order = sorted((rows for rows in group.values() if rows), key=lambda rs: mean(r.dev for r in rs))
+    order = sorted((rows for rows in group.values() if rows),
+                   key=lambda rs: mean(r.dev for r in rs))
     head = f'{"model":12}{"parameters":>11}{"seconds":>9}' + ''.join(f'{c:>17}' for c in COLUMNS)
     return '\n'.join(line.rstrip() for line in [head, *(
         f'{rows[0].model:12}{rows[0].parameters:11,}{mean(r.seconds for r in rows):9.0f}' + ''.join(
