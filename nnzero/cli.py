@@ -598,8 +598,7 @@ def _kept(path, about):
     try:
         kept = json.loads(read_file(path))
         found = [_result(row) for row in kept['results']]
-    except (ValueError, TypeError, LookupError, RecursionError): found = None
-    if found is None:
+    except (ValueError, TypeError, LookupError, RecursionError):
         raise _wrong(f'{path}: is no comparison, or damaged') from None
     if kept['about'] != about:
         raise _wrong(f'{path}: compares on other data or in another way; choose another --out')

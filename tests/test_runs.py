@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from typer.testing import CliRunner
+from command import nnzero, start
 from nnzero import cli
 from nnzero.lm.data import load, lines
 
@@ -20,14 +20,6 @@ GREEK = """Αθήνα Θεσσαλονίκη Πάτρα Ηράκλειο Λάρ�
 KANA = """あおもり もりおか せんだい あきた やまがた ふくしま みと うつのみや まえばし ちば とうきょう よこはま にいがた とやま かなざわ
 ふくい こうふ ながの ぎふ しずおか なごや つ おおつ きょうと おおさか こうべ なら わかやま とっとり まつえ おかやま ひろしま やまぐち
 とくしま たかまつ まつやま こうち ふくおか さが ながさき くまもと おおいた みやざき かごしま なは さっぽろ はこだて くしろ""".split()
-
-def nnzero(*args, status=0):
-    "What a command prints on stdout, or on stderr if it is to fail; one line then, without a traceback"
-    result = CliRunner().invoke(cli.app, [str(a) for a in args])
-    assert result.exit_code == status, (result.output, result.exception)
-    if not status: return result.stdout
-    assert result.stderr.startswith('nnzero: ') and result.stderr.count('\n') == 1, result.stderr
-    return result.stderr
 
 def text(folder, words):
     path = folder/'text.txt'
@@ -334,10 +326,6 @@ def test_data_changed(tmp_path):
     data.unlink()
     assert 'no such file' in nnzero('eval', tmp_path/'run', status=2)
     nnzero('sample', tmp_path/'run')
-
-def start(*args, **how):
-    return subprocess.Popen([sys.executable, '-m', 'nnzero.cli', *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, encoding='utf-8', env=os.environ | {'PYTHONPATH': str(HERE)}, **how)
 
 def test_ctrl_c(tmp_path):
     "Status 130, a line that says how to go on; and the run goes on"

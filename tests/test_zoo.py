@@ -3,8 +3,7 @@ import json, math, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 import torch
-from typer.testing import CliRunner
-from nnzero import cli
+from command import nnzero, start
 from nnzero.lm.data import CharTokenizer, DataError, LineData, lines, load, split
 from nnzero.lm.sample import same_logits
 from nnzero.lm.train import read_tensors
@@ -12,17 +11,6 @@ from nnzero.makemore import zoo
 
 LEARNED = [name for name in zoo.MODELS if name not in ('bigram', 'ngram')]
 COMPANIES = lines(load('companies'))
-
-def nnzero(*args, status=0):
-    result = CliRunner().invoke(cli.app, [str(a) for a in args])
-    assert result.exit_code == status, (result.output, result.exception)
-    if not status: return result.stdout
-    assert result.stderr.startswith('nnzero: ') and result.stderr.count('\n') == 1, result.stderr
-    return result.stderr
-
-def started(*args, **more):
-    return subprocess.Popen([sys.executable, '-m', 'nnzero.cli', *map(str, args)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **more)
 
 def content(folder):
     "What a run has come to: weights, moments and the losses on the way, to the bit"
@@ -37,7 +25,7 @@ def test_killed_and_resumed(model, tmp_path):
     "kill -9 after the first checkpoint, then --resume: the end is bit-equal to that of a run that was left alone"
     command = ['train', 'companies', '--model', model, '--steps', 45, '--eval-every', 5,
                *(['--n-layer', 1] if model == 'transformer' else []), '--out']
-    child, state = started(*command, tmp_path/'cut'), tmp_path/'cut/state.safetensors'
+    child, state = start(*command, tmp_path/'cut'), tmp_path/'cut/state.safetensors'
     end = time.monotonic() + 120
     while child.poll() is None and time.monotonic() < end and not state.exists(): time.sleep(0.02)
     time.sleep(0.1)
@@ -89,7 +77,7 @@ def test_wrong_words(args, words, tmp_path):
 def test_a_comparison_goes_on(tmp_path):
     "What was finished before a kill is not done again"
     command = ['compare', 'companies', '--models', 'bigram,ngram,rnn', '--seeds', 2, '--steps', 150, '--out', tmp_path/'out']
-    child = started(*command)
+    child = start(*command)
     assert 'bigram' in child.stderr.readline()
     child.kill()
     child.communicate()
