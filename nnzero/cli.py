@@ -118,9 +118,9 @@ SETTINGS = {
     'steps': (int, 'How many to train. [5000, or what suits the model; fewer for a short file]'),
     'batch_size': (int, 'Lines, or pieces of text, in a step. [32, or 64]'),
     'lr': (float, 'The learning rate, at its highest. [0.003 to 0.01]'),
-    'schedule': (str, 'How the rate falls: cosine, step or constant. [cosine]'),
+    'schedule': (str, 'How the rate falls: cosine, linear, step or constant. [cosine]'),
     'warmup': (int, 'Steps in which the rate rises. [a twentieth, at most 100]'),
-    'optimizer': (str, 'adamw or sgd. [adamw]'),
+    'optimizer': (str, 'adamw, sgd or muon. [adamw]'),
     'weight_decay': (float, 'How strongly weights are pulled to zero. [0.1]'),
     'clip': (float, 'The greatest length of a gradient. [1.0]'),
     'eval_every': (int, 'Steps between two looks at the dev set. [500; or 20 looks]'),
@@ -313,7 +313,7 @@ def _learn(task, said, folder, **how):
     "Train, and keep everything in the folder; the best loss on the dev part"
     from nnzero.lm.sample import generate
     from nnzero.lm.train import TrainConfig, train
-    training = pace(task.model.name, len(task.data['train']), said)
+    training = pace(task.model.name, task.data['train'], said)
     looks = {'eval_every': min(max(training['steps']//20, 10), 500)}
     config = configure(TrainConfig, looks | training, 'a training')
     sampler = lambda model: generate(model, task.tokenizer, 3, max_tokens=60)

@@ -120,12 +120,12 @@ def test_the_seed_and_the_settings_arrive():
     net, _ = zoo.measure('rnn', PARTS, tok, 1, n_hidden=8, steps=3)
     alone = zoo.build('rnn', tok.vocab_size, seed=1, n_hidden=8)
     data = zoo.examples(PARTS, tok, alone)
-    zoo.learn(alone, data, seed=1, **zoo.pace('rnn', len(data['train']), {'steps': 3}))
+    zoo.learn(alone, data, seed=1, **zoo.pace('rnn', data['train'], {'steps': 3}))
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), alone.parameters()))
     said = list(zoo.compare(PARTS, tok, ['rnn'], 1, steps=3, n_hidden=8))
     assert said[0].parameters == a.parameters and said[0].seed == 0
     assert math.isclose(said[0].bits, said[0].test/math.log(2), rel_tol=1e-9)       # of the test part, not another
-    assert list(zoo.pace('rnn', 300, {'lr': 0.5, 'batch_size': 8}).items()) == [('steps', 1500), ('lr', 0.5), ('batch_size', 8)]
+    assert zoo.pace('rnn', range(300), {'lr': 0.5, 'batch_size': 8}) == {'steps': 1500, 'lr': 0.5, 'batch_size': 8}
 
 def test_what_the_data_decide():
     tok = CharTokenizer.train(COMPANIES)

@@ -13,6 +13,7 @@ import hashlib, json, math, os, signal, sys, threading, time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 import safetensors.torch
 import torch
@@ -65,7 +66,8 @@ def parameter_groups(model:nn.Module, weight_decay:float) -> list[dict]:
 _RANGES = dict(steps=(0, math.inf), batch_size=(1, math.inf), lr=(0, math.inf), floor=(0, 1),
                warmup=(0, math.inf), drop=(0, 1), weight_decay=(0, math.inf), clip=(0, math.inf),
                accumulate=(1, math.inf), eval_every=(1, math.inf), seed=(0, math.inf))
-_CHOICES = dict(optimizer=('adamw', 'sgd'), schedule=('cosine', 'step', 'constant'),
+_CHOICES = dict(optimizer=('adamw', 'sgd', 'muon'),
+                schedule=('cosine', 'linear', 'step', 'constant'),
                 precision=('float32', 'bfloat16'), compile=(False, True))
 
 # %% ../../nbs/lm/03_train.ipynb #75512969
@@ -98,10 +100,10 @@ class TrainConfig:
     steps:int=5000
     batch_size:int=32               # examples in a step, of all processes and parts together
     lr:float=3e-3                   # the highest rate
-    optimizer:str='adamw'           # or 'sgd'
-    schedule:str='cosine'           # or 'step', 'constant'
+    optimizer:str='adamw'           # or 'sgd', 'muon'
+    schedule:str='cosine'           # or 'linear', 'step', 'constant'
     warmup:int|None=None            # steps; None: a twentieth of all, 100 at most
-    floor:float=0.0                 # the last rate of the cosine, as a share of lr
+    floor:float=0.0                 # the last rate of cosine and line, as a share of lr
     drop:float=0.5                  # 'step': after this share of the steps, a tenth of lr
     weight_decay:float=0.1
     betas:tuple[float, float]=(0.9, 0.99)   # Adam's means reach back over 10 and 100 steps
@@ -126,11 +128,13 @@ def rate(step:int, config:TrainConfig) -> float:
     if c.schedule == 'constant': return c.lr
     if c.schedule == 'step': return c.lr*(1 if step < c.drop*c.steps else 0.1)
     done = min((step - warmup)/max(c.steps - warmup, 1), 1)
-    return c.lr*(c.floor + (1 - c.floor)*(1 + math.cos(math.pi*done))/2)
+    left = 1 - done if c.schedule == 'linear' else (1 + math.cos(math.pi*done))/2
+    return c.lr*(c.floor + (1 - c.floor)*left)
 
 # %% ../../nbs/lm/03_train.ipynb #861abc5a
 def make_optimizer(model:nn.Module, config:TrainConfig) -> torch.optim.Optimizer:
-    "AdamW (Loshchilov & Hutter 2019) or plain SGD"
+    "AdamW (Loshchilov & Hutter 2019), plain SGD, or `Muon`"
+    if config.optimizer == 'muon': return import_module('nnzero.lm.muon').Muon(model, config)
     groups = [g for g in parameter_groups(model, config.weight_decay) if g['params']]
     if config.optimizer == 'sgd': return torch.optim.SGD(groups, lr=config.lr)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)  # one kernel
@@ -309,8 +313,9 @@ def load_moments(model:nn.Module, optimizer:torch.optim.Optimizer, tensors:dict)
         fits = p is not None and t.dtype in (torch.float32, p.dtype)
         if not (fits and t.shape in (torch.Size(), p.shape)): raise DataError(f'{key} does not fit')
         optimizer.state[p][kind] = t.to(p.device, copy=True)
-    kinds = {len(state) for state in optimizer.state.values()}
-    if len(kinds) > 1: raise DataError('a moment lacks')
+    for group in optimizer.param_groups:
+        kinds = {len(optimizer.state.get(p, ())) for p in group['params']} - {0}
+        if len(kinds) > 1: raise DataError('a moment lacks')
 
 # %% ../../nbs/lm/03_train.ipynb #bfedb369
 def _backward(trainer, parts, n):

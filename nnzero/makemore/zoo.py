@@ -8,11 +8,10 @@ __all__ = ['MODELS', 'RECIPES', 'SPAN', 'FIT', 'COLUMNS', 'named', 'config_class
 
 # %% ../../nbs/makemore/11_zoo.ipynb #4c03f116
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from importlib import import_module
-from itertools import groupby
 from statistics import mean, stdev
 from typing import get_type_hints
 
@@ -90,8 +89,8 @@ def fitting(model:type, parts:dict, tokenizer) -> dict:
     found, fields = {'vocab_size': tokenizer.vocab_size}, get_type_hints(config_class(model))
     if 'blank' in fields: found['blank'] = tokenizer.mark
     if not getattr(model, 'slides', True):
-        found['block_size'] = max(SPAN if isinstance(part, str) else
-            1 + max(len(tokenizer.encode(line)) for line in part) for part in parts.values())
+        found['block_size'] = max(SPAN if isinstance(part, str) else 1 + max(
+            (len(tokenizer.encode(line)) for line in part), default=0) for part in parts.values())
     return found
 
 # %% ../../nbs/makemore/11_zoo.ipynb #407f8e23
@@ -111,13 +110,15 @@ def examples(parts:dict, tokenizer, model) -> dict:
             else _short(model, LineData(part, tokenizer)) for name, part in parts.items()}
 
 # %% ../../nbs/makemore/11_zoo.ipynb #fb421652
-def pace(name:str, n:int, said:dict) -> dict:
-    "Settings for n examples: what was said, else the recipe's, with fewer steps for few examples"
-    recipe = divided(name, RECIPES.get(name, {}))[1]
-    values = recipe | said
-    turns = max(40*n//max(values.get('batch_size', 32), 1), 200)        # each comes 40 times
-    return {'steps': min(turns, recipe.get('steps', 5000))} | {
-        k: v for k, v in values.items() if k != 'steps' or k in said}
+def pace(name:str, data, said:dict) -> dict:
+    "Settings for this training part: what was said, else the recipe's; fewer steps if it is short"
+    from nnzero.lm.data import TextData
+    from nnzero.lm.train import TrainConfig
+    usual = divided(name, RECIPES.get(name, {}))[1]
+    values = {'batch_size': TrainConfig.batch_size, 'steps': TrainConfig.steps} | usual | said
+    n = len(data)//(data.block_size if isinstance(data, TextData) else 1)      # side by side
+    turns = max(40*n//max(values['batch_size'], 1), 200)    # each comes 40 times
+    return values if 'steps' in said else values | {'steps': min(turns, values['steps'])}
 
 # %% ../../nbs/makemore/11_zoo.ipynb #83f0f480
 FIT = {'bigram': dict(add=0.1)}     # what is added to each count, against zeros
@@ -125,16 +126,17 @@ FIT = {'bigram': dict(add=0.1)}     # what is added to each count, against zeros
 def learn(model, data:dict, **settings):
     "Train by settings of `TrainConfig`, or count; the weights are those best on data['dev']"
     from nnzero.lm.train import TrainConfig, Trainer
-    if hasattr(model, 'fit'): return model.fit(data['train'], **FIT.get(model.name, {}))
-    trainer = Trainer(model, data['train'], data['dev'], TrainConfig(**settings))
-    steps, kept = trainer.config.steps, deepcopy(model.state_dict())
+    config = TrainConfig(**settings)
+    if hasattr(model, 'fit'): return model.fit(data['train'], **FIT.get(model.name, {})).eval()
+    trainer, steps = Trainer(model, data['train'], data['dev'], config), config.steps
+    kept = deepcopy(model.state_dict())
     while trainer.done < steps:
         trainer.step()
         if trainer.done % max(steps//5, 1) and trainer.done < steps: continue
         trainer.evaluate()
         if trainer.record.best[1] == trainer.done: kept = deepcopy(model.state_dict())
     model.load_state_dict(kept)
-    return model
+    return model.eval()
 
 # %% ../../nbs/makemore/11_zoo.ipynb #d48d5220
 def paired(
@@ -142,8 +144,9 @@ def paired(
     others:'torch.Tensor',  # (N,) and under another
     counts:'torch.Tensor',  # (N,) predictions in each row
 ) -> tuple[float, float]:
-    "The difference of two models' mean losses, and its standard error as far as the rows go"
+    "The difference of two mean losses, and its standard error as far as the rows go; `ValueError`"
     from nnzero.lm.loss import standard_error
+    if not sums.shape == others.shape == counts.shape: raise ValueError('other rows than the first')
     apart = sums - others
     return (apart.sum()/counts.sum()).item(), standard_error(apart, counts)
 
@@ -173,11 +176,11 @@ def measure(name:str, parts:dict, tokenizer, seed:int=0, **settings) -> tuple:
     "Train a model of MODELS by its recipe, or by other settings: the model, and its `Result`"
     from nnzero.lm.loss import evaluate
     from nnzero.lm.sample import generate
-    sizes = divided(name, RECIPES.get(name, {}) | settings)[0]
+    (usual, _), (said, training) = divided(name, RECIPES.get(name, {})), divided(name, settings)
     decided = fitting(named('model', MODELS, name), parts, tokenizer)
-    model = build(name, seed=seed, **decided | sizes)
+    model = build(name, seed=seed, **decided | usual | said)
     data, begun = examples(parts, tokenizer, model), time.process_time()
-    learn(model, data, seed=seed, **pace(name, len(data['train']), divided(name, settings)[1]))
+    learn(model, data, seed=seed, **pace(name, data['train'], training))
     seconds, losses = time.process_time() - begun, {k: evaluate(model, d) for k, d in data.items()}
     return model, Result(
         name, seed, sum(t.numel() for t in model.state_dict().values()), seconds, **losses,
@@ -195,10 +198,14 @@ def compare(
 ) -> Iterator[Result]:
     "Train each model with each seed, and yield its result; counting has no seeds"
     have = {(result.model, result.seed) for result in done}
+    sizes = {name: divided(name, settings)[0] for name in names}
+    some = {k for own in sizes.values() for k in own}           # sizes that a model of these has
+    shared = {k: v for k, v in settings.items() if k not in some}
     for name in names:
         once = hasattr(named('model', MODELS, name), 'fit')
         for seed in range(1 if once else seeds):
-            if (name, seed) not in have: yield measure(name, parts, tokenizer, seed, **settings)[1]
+            if (name, seed) in have: continue
+            yield measure(name, parts, tokenizer, seed, **shared | sizes[name])[1]
 
 # %% ../../nbs/makemore/11_zoo.ipynb #f82ffdd7
 COLUMNS = 'train', 'dev', 'test', 'bits'
@@ -207,11 +214,11 @@ def _cell(values):
     "Mean and standard deviation, as text"
     return f'{mean(values):.4f}' + (f' ± {stdev(values):.4f}' if len(values) > 1 else ' '*9)
 
-def table(results:Collection[Result]) -> str:
+def table(results:Iterable[Result]) -> str:
     "A line of text for each model, the best on the dev part first"
-    group = {name: [r for r in results if r.model == name] for name in MODELS}
-    order = sorted((rows for rows in group.values() if rows),
-                   key=lambda rs: mean(r.dev for r in rs))
+    group = {}
+    for r in results: group.setdefault(r.model, []).append(r)
+    order = sorted(group.values(), key=lambda rows: mean(r.dev for r in rows))
     head = f'{"model":12}{"parameters":>11}{"seconds":>9}' + ''.join(f'{c:>17}' for c in COLUMNS)
     return '\n'.join(line.rstrip() for line in [head, *(
         f'{rows[0].model:12}{rows[0].parameters:11,}{mean(r.seconds for r in rows):9.0f}' + ''.join(
