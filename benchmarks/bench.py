@@ -1,5 +1,5 @@
 "What the benchmarks share: fresh processes in turns, quartiles, the machine, tables and files"
-import json, os, platform, statistics, subprocess, sys
+import hashlib, json, os, platform, statistics, subprocess, sys, urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +13,17 @@ def child(script:str, *args) -> dict:
     out = subprocess.run([sys.executable, script, *map(str, args)], env=env, cwd=ROOT, text=True,
                          stdout=subprocess.PIPE, check=True).stdout
     return json.loads(out.splitlines()[-1])
+
+def fetched(name:str, url:str, sha256:str, given:str|None) -> Path|None:
+    "A peer's file, given or fetched, of the commit that the benchmark is about; None if it can't be had"
+    path = Path(given).resolve() if given else ROOT/'benchmarks'/f'.{name}'
+    if not path.exists() and not given:
+        try: data = urllib.request.urlopen(url, timeout=20).read(10**6)
+        except OSError: return None
+        path.write_bytes(data)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        sys.exit(f'{path}: is not the {name} of the commit that the benchmark is about')
+    return path
 
 def interleave(rounds:int, cases:list, measure) -> dict:
     "`measure(case)` for all cases in turns, every other round backwards: a list for each case"

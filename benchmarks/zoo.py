@@ -6,8 +6,7 @@ is: batch, forward, backward, optimizer, and the loss read. The two take turns w
 on one thread; every round is a fresh process. makemore.py is no dependency of the project: it is
 given by --makemore, or fetched from GitHub at a fixed commit and checked by its hash.
 """
-import argparse, hashlib, importlib.util, json, os, statistics, sys, time, urllib.request, warnings
-from pathlib import Path
+import argparse, importlib.util, json, statistics, sys, time, warnings
 import bench
 
 URL = 'https://raw.githubusercontent.com/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/makemore.py'
@@ -17,17 +16,6 @@ SIZES = {'bigram': {}, 'bow': WIDE | BLOCK, 'rnn': WIDE, 'gru': WIDE, 'mlp': WID
          'transformer': dict(n_embd=64, n_head=4, n_layer=4) | BLOCK}
 LIMITS = {'bigram': 0.3, 'bow': 0.6, 'rnn': 0.55, 'gru': 0.65, 'mlp': 0.55, 'transformer': 0.75}
 STEPS, TURNS = 20, 12                   # steps in a turn; turns of each side in a process
-
-def find(given:str|None) -> Path|None:
-    "The file makemore.py; None if it can't be had"
-    path = Path(given).resolve() if given else bench.ROOT/'benchmarks'/'.makemore.py'
-    if not path.exists() and not given:
-        try: data = urllib.request.urlopen(URL, timeout=20).read(10**6)
-        except OSError: return None
-        path.write_bytes(data)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        sys.exit(f'{path}: is not makemore.py of the commit that the benchmark is about')
-    return path
 
 def theirs(file:str, kind:str, names:list, held:int=1000):
     "A step of makemore.py"
@@ -82,7 +70,7 @@ def timed(file:str, kind:str) -> dict:
     return {side: statistics.median(times) for side, times in ms.items()}
 
 def main(rounds:int, given:str|None):
-    if (file := find(given)) is None:
+    if (file := bench.fetched('makemore.py', URL, SHA256, given)) is None:
         return print('makemore.py could not be fetched; give it by --makemore FILE')
     info = bench.machine('nnzero', 'numpy', 'torch')
     found = bench.interleave(rounds, list(SIZES), lambda kind: bench.child(__file__, file, kind))

@@ -139,12 +139,10 @@ def learn(model, data:dict, **settings):
     return model.eval()
 
 # %% ../../nbs/makemore/11_zoo.ipynb #d48d5220
-def paired(
-    sums:'torch.Tensor',    # (N,) each row's loss under one model
-    others:'torch.Tensor',  # (N,) and under another
-    counts:'torch.Tensor',  # (N,) predictions in each row
-) -> tuple[float, float]:
-    "The difference of two mean losses, and its standard error as far as the rows go; `ValueError`"
+def paired(sums:'torch.Tensor', others:'torch.Tensor', counts:'torch.Tensor') -> tuple[float, float]:
+    """The difference of two mean losses, and its standard error as far as the rows go; `ValueError`
+
+    All (N,): each row's loss under one model, and under another, and its predictions."""
     from nnzero.lm.loss import standard_error
     if not sums.shape == others.shape == counts.shape: raise ValueError('other rows than the first')
     apart = sums - others
