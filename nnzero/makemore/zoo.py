@@ -139,7 +139,8 @@ def learn(model, data:dict, **settings):
     return model.eval()
 
 # %% ../../nbs/makemore/11_zoo.ipynb #d48d5220
-def paired(sums:'torch.Tensor', others:'torch.Tensor', counts:'torch.Tensor') -> tuple[float, float]:
+def paired(sums:'torch.Tensor', others:'torch.Tensor', counts:'torch.Tensor'
+           ) -> tuple[float, float]:
     """The difference of two mean losses, and its standard error as far as the rows go; `ValueError`
 
     All (N,): each row's loss under one model, and under another, and its predictions."""
