@@ -81,7 +81,7 @@ def test_newest_run(tmp_path, monkeypatch, made):
     (['names', '--split', 'half'], 'no split'), (['names', '--order', '3'], 'mlp has no order'),
     (['names', '--n-hidden', '-1'], 'n_hidden'), (['names', '--n-hidden', '99999999999'], 'n_hidden'),
     (['names', '--n-embd', '10000000', '--n-hidden', '10000000'], 'too large'),
-    (['names', '--lr', '-1'], 'lr is'), (['names', '--schedule', 'linear'], 'schedule'),
+    (['names', '--lr', '-1'], 'lr is'), (['names', '--schedule', 'square'], 'schedule'),
     (['names', '--steps', '-5'], 'steps'), (['names', '--device', 'tpu'], 'no device'),
     (['names', '--model', 'ngram', '--steps', '5'], 'counted'), (['names', '--model', 'ngram', '--method', 'x'], 'method'),
     (['names', '--resume'], 'no such run'), (['companies', '--batch-size', '0'], 'batch_size'), ([''], 'no such file'),
