@@ -1,5 +1,5 @@
 "What the benchmarks share: fresh processes in turns, quartiles, the machine, tables and files"
-import hashlib, json, os, platform, statistics, subprocess, sys, urllib.request
+import hashlib, importlib.util, json, os, platform, statistics, subprocess, sys, time, urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,25 @@ def fetched(name:str, url:str, sha256:str, given:str|None) -> Path|None:
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         sys.exit(f'{path}: is not the {name} of the commit that the benchmark is about')
     return path
+
+def loaded(name:str, file:str):
+    "A peer's file as a module"
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+def in_turns(sides:dict, turns:int, steps:int, warm:int) -> dict:
+    "Median milliseconds of processor time for a call of each, `steps` at a time, in turns within this process"
+    for side in sides.values():
+        for _ in range(warm): side()
+    ms = {name: [] for name in sides}
+    for i in range(turns):
+        for name in list(sides)[::1 if i % 2 else -1]:
+            start = time.process_time()
+            for _ in range(steps): sides[name]()
+            ms[name].append(1e3*(time.process_time() - start)/steps)
+    return {name: statistics.median(times) for name, times in ms.items()}
 
 def interleave(rounds:int, cases:list, measure) -> dict:
     "`measure(case)` for all cases in turns, every other round backwards: a list for each case"

@@ -8,7 +8,7 @@ optimizer, and the loss read. Then sampling: 255 symbols after one, context 256,
 process on one thread; every round is a fresh process. nanoGPT's model.py is no dependency: it is
 given by --nanogpt, or fetched from GitHub at a fixed commit and checked by its hash.
 """
-import argparse, contextlib, importlib.util, io, json, statistics, sys, time, warnings
+import argparse, contextlib, io, json, sys, warnings
 import bench
 
 URL = 'https://raw.githubusercontent.com/karpathy/nanoGPT/3adf61e154c3fe3fca428ad6bc3818b27a3b8291/model.py'
@@ -20,10 +20,7 @@ STEPS, TURNS, LIMITS = 5, 8, {'float32': 1, 'bfloat16': 0.6}
 def theirs(file:str, text:str):
     "A step of nanoGPT's training, and its sampler"
     import torch
-    spec = importlib.util.spec_from_file_location('nanogpt', file)
-    nano = importlib.util.module_from_spec(spec)
-    sys.modules['nanogpt'] = nano
-    spec.loader.exec_module(nano)
+    nano = bench.loaded('nanogpt', file)
     def model(block):
         with contextlib.redirect_stdout(io.StringIO()):
             return nano.GPT(nano.GPTConfig(block, 65, **SIZES, dropout=0.0, bias=False))
@@ -82,14 +79,7 @@ def timed(what:str, file:str) -> dict:
                    'late': ours(text, **LATE), 'late, bfloat16': ours(text, 'bfloat16', **LATE),
                    'late, bfloat16, Muon': ours(text, 'bfloat16', 'muon', **LATE)}
     steps, turns = (1, 3) if what == 'writing' else (STEPS, TURNS)
-    for side in sides.values(): side()
-    ms = {name: [] for name in sides}
-    for i in range(turns):
-        for name in list(sides)[::1 if i % 2 else -1]:
-            start = time.process_time()
-            for _ in range(steps): sides[name]()
-            ms[name].append(1e3*(time.process_time() - start)/steps)
-    return {name: statistics.median(times) for name, times in ms.items()}
+    return bench.in_turns(sides, turns, steps, warm=1)
 
 def main(rounds:int, given:str|None):
     if (file := bench.fetched('nanogpt_model.py', URL, SHA256, given)) is None:

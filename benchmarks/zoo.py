@@ -6,7 +6,7 @@ is: batch, forward, backward, optimizer, and the loss read. The two take turns w
 on one thread; every round is a fresh process. makemore.py is no dependency of the project: it is
 given by --makemore, or fetched from GitHub at a fixed commit and checked by its hash.
 """
-import argparse, importlib.util, json, statistics, sys, time, warnings
+import argparse, json, sys, warnings
 import bench
 
 URL = 'https://raw.githubusercontent.com/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/makemore.py'
@@ -20,9 +20,7 @@ STEPS, TURNS = 20, 12                   # steps in a turn; turns of each side in
 def theirs(file:str, kind:str, names:list, held:int=1000):
     "A step of makemore.py"
     import torch
-    spec = importlib.util.spec_from_file_location('makemore', file)
-    mk = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mk)
+    mk = bench.loaded('makemore', file)
     config = mk.ModelConfig(vocab_size=27, block_size=16)
     make = dict(bigram=mk.Bigram, bow=mk.BoW, mlp=mk.MLP, transformer=mk.Transformer).get(kind)
     model = make(config) if make else mk.RNN(config, kind)
@@ -59,15 +57,7 @@ def timed(file:str, kind:str) -> dict:
     names = lines(load('names'))
     steps = dict(makemore=theirs(file, kind, names), nnzero=ours(kind, names))
     if kind == 'transformer': steps['bf16'] = ours(kind, names, 'bfloat16')
-    for step in steps.values():
-        for _ in range(5): step()
-    ms = {side: [] for side in steps}
-    for i in range(TURNS):
-        for side in list(steps)[::1 if i % 2 else -1]:
-            start = time.process_time()
-            for _ in range(STEPS): steps[side]()
-            ms[side].append(1e3*(time.process_time() - start)/STEPS)
-    return {side: statistics.median(times) for side, times in ms.items()}
+    return bench.in_turns(steps, TURNS, STEPS, warm=5)
 
 def main(rounds:int, given:str|None):
     if (file := bench.fetched('makemore.py', URL, SHA256, given)) is None:
