@@ -25,7 +25,7 @@ def attend(
     q:torch.Tensor,                 # (B, h, T, d)
     k:torch.Tensor,                 # (B, h, S, d)
     v:torch.Tensor,                 # (B, h, S, d)
-    seen:torch.Tensor|None=None,    # (T, S): where to look; None: no place sees a later one
+    seen:torch.Tensor|None=None,    # (T, S): where to look (or 0 and -inf); None: not at later
     dropout:float=0.0,              # of the weights
 ) -> torch.Tensor:
     "Attention without its matrix (Dao et al. 2022): (B, h, T, d)"
@@ -80,7 +80,7 @@ class GPTConfig:
     tied:bool=True              # one table for the first layer and the last
     positions:str='learned'     # or 'rotary'
     norm:str='layer'            # or 'rms', without parameters
-    activation:str='gelu'       # or 'relu2'
+    activation:str='gelu'       # or 'gelu_tanh', or 'relu2'
     shift:int=0                 # so many places before are read along by the small networks
     zero:bool=False             # at the start blocks add nothing, and untied logits are 0
 
@@ -88,7 +88,7 @@ class GPTConfig:
 
 # %% ../../nbs/gpt/02_model.ipynb #dab202c5
 _CHOICES = dict(positions=('learned', 'rotary'), norm=('layer', 'rms'),
-                activation=('gelu', 'relu2'))
+                activation=('gelu', 'gelu_tanh', 'relu2'))
 
 def _checked(c):
     "`ValueError` for a size or a part that can't be"
@@ -125,7 +125,7 @@ class Attention(nn.Module):
         self,
         x:torch.Tensor,                     # (B, T, C)
         turn:torch.Tensor|None=None,        # (T, 1, d/2) or (B, T, 1, d/2), complex
-        seen:torch.Tensor|None=None,        # (B, 1, T, S): where to look
+        seen:torch.Tensor|None=None,        # (B, 1, T, S): 0 where to look, else -inf
         cache:torch.Tensor|None=None,       # (B, 2, h, n + 1, d): keys and values so far
         at:tuple|None=None,                 # rows (B, 1) and places (B, T) of x
     ) -> torch.Tensor:
@@ -145,12 +145,17 @@ def _norm(c):
     if c.norm == 'rms': return nn.RMSNorm(c.n_embd, elementwise_affine=False)
     return nn.LayerNorm(c.n_embd, bias=c.bias)
 
+# %% ../../nbs/gpt/02_model.ipynb #88ad4c7d
+def _activation(c):
+    if c.activation == 'relu2': return SquaredReLU()
+    return nn.GELU('tanh' if c.activation == 'gelu_tanh' else 'none')
+
 # %% ../../nbs/gpt/02_model.ipynb #e4401665
 class Block(nn.Module):
     "Pre-norm: attention and a small network, both added to what was there"
     def __init__(self, c:GPTConfig):
         super().__init__()
-        C, act = c.n_embd, nn.GELU() if c.activation == 'gelu' else SquaredReLU()
+        C, act = c.n_embd, _activation(c)
         self.norm1, self.attention, self.norm2 = _norm(c), Attention(c), _norm(c)
         self.mlp = nn.Sequential(nn.Linear(C, 4*C, bias=c.bias), act,
                                  nn.Linear(4*C, C, bias=c.bias))
@@ -186,8 +191,9 @@ class GPT(nn.Module):
     def _begin(self):
         "The first weights: normal with deviation 0.02 (GPT-2), and smaller or 0 in what is added"
         c = self.config
+        std = {nn.Linear: 0.02, nn.Embedding: 0.02 if c.tied else 1.0}
         for layer in self.modules():
-            if isinstance(layer, (nn.Linear, nn.Embedding)): nn.init.normal_(layer.weight, std=0.02)
+            if type(layer) in std: nn.init.normal_(layer.weight, std=std[type(layer)])
             if getattr(layer, 'bias', None) is not None: nn.init.zeros_(layer.bias)
         for block in self.blocks:
             for layer in (block.attention.out, block.mlp[2]):
@@ -222,6 +228,7 @@ class GPT(nn.Module):
             caches=like.new_zeros(B, c.n_layer, 2, c.n_head, n + 1, c.n_embd//c.n_head),
             kept=like.new_zeros(B, c.n_layer, c.shift + n + 1, c.n_embd if c.shift else 0))
 
+    @torch.inference_mode()         # no gradient, and none of the notes for one
     def step(self, idx:torch.Tensor, state:dict, lengths:torch.Tensor|None=None):
         "Logits (B, T, V), and the state after the first `lengths` (B,) ids; overwrites the old one"
         left = torch.full_like(state['read'], idx.shape[1]) if lengths is None else lengths
@@ -252,7 +259,8 @@ def _go(model, idx, state, lengths):
     state['ids'][at] = idx
     read = state['read'] + lengths
     S = torch.arange(max([1, *read.tolist()]), device=idx.device)           # all that are there
-    seen = S <= t[:, None, :, None]                                         # (B, 1, T, S)
+    later = S > t[:, None, :, None]                                         # (B, 1, T, S)
+    seen = state['caches'].new_zeros(later.shape).masked_fill(later, -math.inf)     # once for all
     return model._read(idx, t.clamp(max=n - 1), seen, state, at), state | dict(read=read)
 
 # %% ../../nbs/gpt/02_model.ipynb #384d83ab
