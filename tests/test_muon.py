@@ -164,6 +164,17 @@ def test_size_steps_and_momentum():
         assert torch.allclose(optimizer.state[model[0].weight]['momentum'], G/2)
         assert torch.allclose(moved, size*8*orthogonalize(G, 9), atol=1e-4)
 
+def test_size_of_many_small():
+    "How many stand in a stack has nothing to do with the size of their steps, and each moves as it would alone"
+    Gs = drawn((20, 4, 6), 0, torch.float32)
+    def moved(G):
+        model = nn.Sequential(*(nn.Linear(6, 4, bias=False) for _ in G), nn.Linear(4, 2))
+        before = [layer.weight.detach().clone() for layer in model[:-1]]
+        for layer, g in zip(model, G): layer.weight.grad = g.clone()
+        Muon(model, config(lr=0.1, weight_decay=0.0)).step()
+        return [b - layer.weight.detach() for b, layer in zip(before, model)]
+    for together, G in zip(moved(Gs), Gs): assert torch.allclose(together, moved(G[None])[0], atol=1e-5)
+
 def test_gradients_are_left_as_they_were():
     model = small()
     for p in model.parameters(): p.grad = torch.ones_like(p)
