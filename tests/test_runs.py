@@ -63,6 +63,28 @@ def test_running_text(tmp_path, model):
     assert greedy == nnzero('sample', out, '--prompt', 'The ', '--max-tokens', 30, '--top-k', 1, '--seed', 5)
     assert len(nnzero('eval', out).splitlines()) == 4
 
+@pytest.mark.parametrize('model', cli.MODELS)
+def test_tokens(tmp_path, model):
+    data, out = text(tmp_path, GREEK), tmp_path/'run'
+    counts, args = model in ('bigram', 'ngram'), ['train', data, '--model', model, '--tokenizer', 'bpe:300', '--out', out]
+    said = nnzero(*args, *([] if counts else ['--steps', 15]))
+    assert 'nats per character' in said and json.loads((out/'config.json').read_text())['model']['vocab_size'] == 300
+    assert nnzero('sample', out, '-n', 1, '--prompt', 'Αθ').startswith('Αθ')
+    header, *rows = nnzero('eval', out).splitlines()
+    assert header.endswith('nats/character') and all(0 < float(row.split()[-1]) < float(row.split()[3]) for row in rows)
+    if counts: return
+    assert 'per symbol' in nnzero(*args, '--resume', '--steps', 20)
+    args[args.index('bpe:300')] = 'bpe:301'
+    assert 'begun with 300 tokens, and not 301' in nnzero(*args, '--resume', '--steps', 25, status=2)
+    args[args.index('bpe:301')] = 'char'
+    assert 'tokenizer bpe' in nnzero(*args, '--resume', '--steps', 25, status=2)
+
+@pytest.mark.parametrize('words, why', [('bpe:', 'a number'), ('bpe:1e3', 'a number'), ('bpe:-5', 'a number'), ('bpe:٣٠٠', 'a number'),
+                                        ('bpe:99999999999', 'a number'), ('bpe:200', 'from 257'), ('char:65', 'say char'), ('word', 'only char, bpe')])
+def test_wrong_tokenizer(tmp_path, words, why):
+    assert why in nnzero('train', 'companies', '--tokenizer', words, '--steps', 5, '--out', tmp_path/'run', status=2)
+    assert not (tmp_path/'run').exists()
+
 def test_eval_of_another_file(made, tmp_path):
     own = lines(load('companies'))
     table = nnzero('eval', made, text(tmp_path, own[:20])).splitlines()
