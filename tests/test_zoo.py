@@ -99,7 +99,7 @@ def test_damaged_comparison(damage, tmp_path):
 def test_names_load_nothing_else():
     code = 'import sys; from nnzero.makemore.zoo import MODELS; print("torch" in sys.modules, "numpy" in sys.modules, len(MODELS))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.stdout.split()[:2] == ['False', 'False'] and int(done.stdout.split()[2]) == len(zoo.MODELS)
+    assert done.stdout.split()[:2] == ['False', 'False'] and int(done.stdout.split()[2]) == len(set(zoo.MODELS) - {'gpt'})    # which the command enters
 
 def test_every_model_has_a_name_and_refuses():
     for name in zoo.MODELS:
