@@ -1,5 +1,5 @@
 "What the benchmarks share: fresh processes in turns, quartiles, the machine, tables and files"
-import hashlib, importlib.util, json, os, platform, statistics, subprocess, sys, time, urllib.request
+import argparse, hashlib, importlib.util, json, os, platform, statistics, subprocess, sys, time, urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,6 +81,12 @@ def machine_line(m:dict) -> str:
     return (f"{m['cpu']} ({m['architecture']}), {m['cores']} cores, {m['threads']} thread used, "
             f"{m['system']}, Python {m['python']}, {packages}{load}")
 
+def options(doc:str, rounds:int) -> argparse.ArgumentParser:
+    "The command line of a benchmark that this text describes"
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=rounds, help=f'how often each is measured ({rounds})')
+    return parser
+
 def table(head:list[str], rows:list[list[str]]) -> str:
     "A markdown table; all columns but the first are set to the right"
     rule = ['---'] + ['---:']*(len(head) - 1)
@@ -92,3 +98,14 @@ def save(name:str, text:str):
     part = RESULTS/f'.{name}.part'
     part.write_text(text.rstrip() + '\n', encoding='utf-8')
     part.replace(RESULTS/name)
+
+def report(name:str, text:str, **found):
+    "Keep the numbers and the text about them, and show the text"
+    save(f'{name}.json', json.dumps(found, indent=1))
+    save(f'{name}.md', text)
+    print(text)
+
+def demand(ratios:dict, peer:str, limit:float):
+    "Exit if a median of ratios to a peer's time is above the limit"
+    for name, r in ratios.items():
+        if statistics.median(r) > limit: sys.exit(f'{name}: {statistics.median(r):.2f} times {peer}, and {limit:g} is the limit')

@@ -7,7 +7,7 @@ and see the same batches; before anything is timed, their losses and gradients m
 turns within one process on one thread, and every round is a fresh process. A second table says in
 which layers the time of ours is spent.
 """
-import argparse, json, statistics, sys, time
+import json, statistics, sys, time
 import bench
 
 SIZES = {'2 layers, 32 wide': dict(n_layer=2, n_embd=32), '4 layers, 64 wide': dict(n_layer=4, n_embd=64),
@@ -94,15 +94,11 @@ def timed(size:str) -> dict:
             grads = as_torch(ours)
             for name, p in theirs.named_parameters():
                 assert np.abs(grads[name][1] - p.grad.numpy()).max() < 1e-4, name
-    ms = {'nnzero': [], 'torch': []}
-    for i in range(TURNS):
-        pair = [('nnzero', ours_step), ('torch', torch_step)]
-        for name, step in pair[::1 if i % 2 else -1]:
-            batch = batches.at(i)
-            start = time.process_time()
-            step(*batch)
-            ms[name].append(1e3*(time.process_time() - start))
-    found = {name: statistics.median(times) for name, times in ms.items()}
+    ready = [batches.at(i) for i in range(TURNS)]
+    def over(step):
+        left = iter(ready)
+        return lambda: step(*next(left))
+    found = bench.in_turns({'nnzero': over(ours_step), 'torch': over(torch_step)}, TURNS, 1, warm=0)
     return found | dict(shares=shares(ours, ours_step, batches))
 
 def main(rounds:int):
@@ -119,15 +115,10 @@ def main(rounds:int):
             + '\n\n' + bench.table(['% of our time in', *SIZES], parts)
             + f'\n\nProcessor time on one thread; 4 heads, 32 names in rows of 16 places, float32, AdamW. Median (lower to '
             f'upper quartile) of {rounds} rounds; ratios are taken round by round.\n\n{bench.machine_line(info)}\n')
-    bench.save('by_hand.json', json.dumps(dict(machine=info, rounds=rounds, found=found, ratios=ratios), indent=1))
-    bench.save('by_hand.md', text)
-    print(text)
-    for size, r in ratios.items():
-        if statistics.median(r) > LIMIT: sys.exit(f'{size}: {statistics.median(r):.2f} times torch, and {LIMIT:g} is the limit')
+    bench.report('by_hand', text, machine=info, rounds=rounds, found=found, ratios=ratios)
+    bench.demand(ratios, 'torch', LIMIT)
 
 if __name__ == '__main__':
     if sys.argv[1:2] and sys.argv[1] in SIZES: print(json.dumps(timed(sys.argv[1])))     # a child process
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=7, help='how often each is measured (7)')
-        main(parser.parse_args().rounds)
+        main(bench.options(__doc__, 7).parse_args().rounds)

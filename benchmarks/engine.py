@@ -3,7 +3,7 @@
 One step of micrograd's own demo: an MLP(2, [16, 16, 1]) with relu, all of 100 points, hinge loss
 and weight decay, zero_grad, forward, backward. Both engines run the network written below.
 """
-import argparse, gc, io, json, math, random, sys, time, tracemalloc
+import gc, io, json, math, random, sys, time, tracemalloc
 from importlib import import_module
 import bench
 
@@ -167,17 +167,14 @@ def main(rounds:int):
                ms={f'{e}, collector {c}': t for (e, c), t in ms.items()}, ratios=ratios,
                chain=dict(links=LINKS, ms=found['deep', 'nnzero']))
     text = report(info, ms, ratios, once, depth, found['deep', 'nnzero'])
-    bench.save('engine.json', json.dumps(raw, indent=1))
     bench.save('engine.svg', plot(ms))
-    bench.save('engine.md', text)
-    print(text)
+    bench.report('engine', text, **raw)
 
 if __name__ == '__main__':
     if sys.argv[1:2] and sys.argv[1] in ('timed', 'result', 'deep', 'limit'):   # a child process
         print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=7, help='how often each is measured (7)')
+        parser = bench.options(__doc__, 7)
         rounds = parser.parse_args().rounds
         if rounds < 1: parser.error('--rounds must be at least 1')
         try: main(rounds)

@@ -8,7 +8,7 @@ optimizer, and the loss read. Then sampling: 255 symbols after one, context 256,
 process on one thread; every round is a fresh process. nanoGPT's model.py is no dependency: it is
 given by --nanogpt, or fetched from GitHub at a fixed commit and checked by its hash.
 """
-import argparse, contextlib, io, json, sys, warnings
+import contextlib, io, json, sys, warnings
 import bench
 
 URL = 'https://raw.githubusercontent.com/karpathy/nanoGPT/3adf61e154c3fe3fca428ad6bc3818b27a3b8291/model.py'
@@ -102,15 +102,12 @@ def main(rounds:int, given:str|None):
             'twelve, in float32 where nothing else is said; `late` has rotary positions, RMS norms, squared ReLUs and '
             f'a shift by three places. Median (lower to upper quartile) of {rounds} rounds; ratios are taken round by '
             f'round.\n\n{bench.machine_line(info)}\n')
-    bench.save('gpt.json', json.dumps(dict(machine=info, rounds=rounds, found=found), indent=1))
-    bench.save('gpt.md', text)
-    print(text)
+    bench.report('gpt', text, machine=info, rounds=rounds, found=found)
 
 if __name__ == '__main__':
     if sys.argv[1:2] and sys.argv[1] in ('training', 'writing'): print(json.dumps(timed(*sys.argv[1:3])))  # a child
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=7, help='how often each is measured (7)')
+        parser = bench.options(__doc__, 7)
         parser.add_argument('--nanogpt', metavar='FILE', help="nanoGPT's model.py, if it is here already")
         args = parser.parse_args()
         main(args.rounds, args.nanogpt)

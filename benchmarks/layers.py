@@ -4,7 +4,7 @@ One step of an MLP, 64-256-256-10, on a batch of 256 in float32: zero_grad, forw
 backward. Both sides start from the same weights and must find the same gradients. The two take
 turns within one process on one thread; every round is a fresh process.
 """
-import argparse, json, statistics, sys, time
+import json, statistics, sys, time
 import bench
 
 SIZES, BATCH, STEPS = (64, 256, 256, 10), 256, 60       # steps of each side that are timed in a process
@@ -74,15 +74,10 @@ def main(rounds:int):
             + f'\n\nAn MLP {widths}, batch {BATCH}, float32, cross-entropy, forward and backward. Median (lower to '
             f'upper quartile) of {rounds} rounds; ratios are taken round by round. At most {LIMIT:g} is asked for.'
             f'\n\n{bench.machine_line(info)}\n')
-    bench.save('layers.json', json.dumps(dict(machine=info, rounds=rounds, steps=STEPS, found=found, ratios=ratios), indent=1))
-    bench.save('layers.md', text)
-    print(text)
-    for a, r in ratios.items():
-        if statistics.median(r) > LIMIT: sys.exit(f'{a}: {statistics.median(r):.2f} times torch, and {LIMIT:g} is the limit')
+    bench.report('layers', text, machine=info, rounds=rounds, steps=STEPS, found=found, ratios=ratios)
+    bench.demand(ratios, 'torch', LIMIT)
 
 if __name__ == '__main__':
     if sys.argv[1:2] and sys.argv[1] in NAMES: print(json.dumps(timed(sys.argv[1])))     # a child process
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=9, help='how often each is measured (9)')
-        main(parser.parse_args().rounds)
+        main(bench.options(__doc__, 9).parse_args().rounds)

@@ -5,7 +5,7 @@ timed on all training names; asking on all of dev for nnzero, and on a few lette
 which takes some milliseconds for each. Before anything is timed the two must agree on a text.
 Without nltk (`pip install nltk`; it is no dependency of nnzero) nnzero is measured alone.
 """
-import argparse, importlib.util, json, statistics, sys, time
+import importlib.util, json, statistics, sys, time
 import bench
 
 ORDERS, DISCOUNT, ASKED = (3, 5), 0.75, 40      # ASKED: letters that nltk is asked for in a process
@@ -105,10 +105,8 @@ def main(rounds:int):
     if both: text += (f' On {same["compared"]:,} probabilities of a text the two agree to {same["off"]:.0e}, once the '
                       'empty context of nltk, which is not smoothed, is mixed with 1/V.')
     text += f'\n\n{bench.machine_line(info)}\n'
-    bench.save('ngram.json', json.dumps(dict(machine=info, rounds=rounds, ratios=ratios,
-               found={f'{who} {n}': rs for (who, n), rs in found.items()}), indent=1))
-    bench.save('ngram.md', text)
-    print(text)
+    bench.report('ngram', text, machine=info, rounds=rounds, ratios=ratios,
+                 found={f'{who} {n}': rs for (who, n), rs in found.items()})
     for what, r in ratios.items():
         if statistics.median(r) < 1: sys.exit(f'{what}: nltk is faster')
 
@@ -116,6 +114,4 @@ if __name__ == '__main__':
     jobs = dict(nnzero=nnzero, nltk=nltk, agree=agree)
     if sys.argv[1:2] and sys.argv[1] in jobs: print(json.dumps(jobs[sys.argv[1]](int(sys.argv[2]))))    # a child process
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=5, help='how often each is measured (5)')
-        main(parser.parse_args().rounds)
+        main(bench.options(__doc__, 5).parse_args().rounds)

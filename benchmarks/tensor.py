@@ -3,7 +3,7 @@
 One step of an MLP, batch 256, 64-256-256-10, float32, cross-entropy: forward, zero_grad, backward.
 Then the gradient of an indexing with many repetitions, as an embedding has it.
 """
-import argparse, json, statistics, sys, time
+import json, statistics, sys, time
 import numpy as np
 import bench
 
@@ -115,14 +115,10 @@ def main(rounds:int):
     raw = dict(machine=info, rounds=rounds, steps=STEPS, repeats=REPEATS, sizes=SIZES, batch=BATCH,
                ms={f'{e}, {c}': t for (e, c), t in ms.items()}, ratios=ratios)
     text = report(info, ms, ratios, rounds)
-    bench.save('tensor.json', json.dumps(raw, indent=1))
-    bench.save('tensor.md', text)
-    print(text)
+    bench.report('tensor', text, **raw)
 
 if __name__ == '__main__':
     if sys.argv[1:2] and sys.argv[1] in ('timed', 'result'):       # a child process
         print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=7, help='how often each is measured (7)')
-        main(parser.parse_args().rounds)
+        main(bench.options(__doc__, 7).parse_args().rounds)

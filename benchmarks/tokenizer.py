@@ -8,7 +8,7 @@ known. Before anything is timed, merges and ids of the three must be the same. T
 within one process on one thread; every round is a fresh process. `tokenizers` is a requirement of
 the development, not of the library.
 """
-import argparse, json, os, sys
+import json, os, sys
 import bench
 
 MERGES, FEW, ROUNDS = 256, 8, 7
@@ -99,13 +99,9 @@ def main(rounds:int):
             + f'\n\nProcessor time on one thread, GPT-4\'s pattern, the same merges and ids. The lecture\'s way was given {FEW} '
             f'merges of {MERGES}, and its time multiplied accordingly. Median (lower to upper quartile) of {rounds} rounds; ratios '
             f'are taken round by round.\n\n{bench.machine_line(info)}\n')
-    bench.save('tokenizer.json', json.dumps(dict(machine=info, rounds=rounds, found=found), indent=1))
-    bench.save('tokenizer.md', text)
-    print(text)
+    bench.report('tokenizer', text, machine=info, rounds=rounds, found=found)
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['all']: print(json.dumps(timed()))        # a child
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=ROUNDS, help=f'how often each is measured ({ROUNDS})')
-        main(parser.parse_args().rounds)
+        main(bench.options(__doc__, ROUNDS).parse_args().rounds)

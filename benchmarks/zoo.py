@@ -6,7 +6,7 @@ is: batch, forward, backward, optimizer, and the loss read. The two take turns w
 on one thread; every round is a fresh process. makemore.py is no dependency of the project: it is
 given by --makemore, or fetched from GitHub at a fixed commit and checked by its hash.
 """
-import argparse, json, sys, warnings
+import json, sys, warnings
 import bench
 
 URL = 'https://raw.githubusercontent.com/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/makemore.py'
@@ -77,15 +77,12 @@ def main(rounds:int, given:str|None):
     text = ('# The models beside makemore.py\n\n' + bench.table(head, rows) + '\n\nProcessor time on one thread, '
             f'default sizes of makemore, float32 where nothing else is said. Median (lower to upper quartile) of {rounds} '
             f'rounds; ratios are taken round by round.\n\n{bench.machine_line(info)}\n')
-    bench.save('zoo.json', json.dumps(dict(machine=info, rounds=rounds, found=found, ratios=ratios), indent=1))
-    bench.save('zoo.md', text)
-    print(text)
+    bench.report('zoo', text, machine=info, rounds=rounds, found=found, ratios=ratios)
 
 if __name__ == '__main__':
     if sys.argv[2:3] and sys.argv[2] in SIZES: print(json.dumps(timed(*sys.argv[1:3])))     # a child process
     else:
-        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-        parser.add_argument('--rounds', type=int, default=7, help='how often each is measured (7)')
+        parser = bench.options(__doc__, 7)
         parser.add_argument('--makemore', metavar='FILE', help='makemore.py, if it is here already')
         args = parser.parse_args()
         main(args.rounds, args.makemore)
