@@ -79,6 +79,14 @@ def test_tokens(tmp_path, model):
     args[args.index('bpe:301')] = 'char'
     assert 'tokenizer bpe' in nnzero(*args, '--resume', '--steps', 25, status=2)
 
+def test_compared_on_lines(monkeypatch):
+    "The GPT's recipe is for running text, in `compare` as in `train`"
+    seen = {}
+    monkeypatch.setattr('nnzero.makemore.zoo.learn', lambda model, data, **how: seen.update(how) or model.eval())
+    for source, size in (('companies', cli.LINES), ('shakespeare', cli.gpt_recipe('cpu')['batch_size'])):
+        cli._compared(source, cli.WHERE | {'mode': 'lines' if source == 'companies' else 'text'}, None, ['gpt'], 1, {'steps': 2})
+        assert seen['batch_size'] == size and seen['optimizer'] == 'muon'
+
 @pytest.mark.parametrize('words, why', [('bpe:', 'a number'), ('bpe:1e3', 'a number'), ('bpe:-5', 'a number'), ('bpe:٣٠٠', 'a number'),
                                         ('bpe:99999999999', 'a number'), ('bpe:200', 'from 257'), ('char:65', 'say char'), ('word', 'only char, bpe')])
 def test_wrong_tokenizer(tmp_path, words, why):
