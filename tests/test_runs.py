@@ -8,6 +8,7 @@ import torch
 from command import nnzero, start
 from nnzero import cli
 from nnzero.lm.data import load, lines
+from train_case import ENV
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -390,10 +391,10 @@ def torchrun(folder, *args):
 
 def test_two_processes(made, tmp_path):
     "The command under torchrun: one voice, and the losses of one process"
-    out, env = tmp_path/'run', os.environ | {'PYTHONPATH': str(HERE), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(torchrun(out, '--steps', 40), capture_output=True, text=True, env=env)
+    out = tmp_path/'run'
+    done = subprocess.run(torchrun(out, '--steps', 40), capture_output=True, text=True, env=ENV, timeout=200)
     assert done.returncode == 0 and done.stdout.count('nnzero sample') == 1, done.stderr
     rows = [[[float(x or 0) for x in line.split(',')[:4]] for line in (run/'log.csv').read_text().splitlines()[1:]] for run in (made, out)]
     assert len(rows[0]) == len(rows[1]) and all(abs(a - b) < 1e-5 for x, y in zip(*rows) for a, b in zip(x, y)), rows
-    done = subprocess.run(torchrun(out, '--steps', 40), capture_output=True, text=True, env=env)
+    done = subprocess.run(torchrun(out, '--steps', 40), capture_output=True, text=True, env=ENV, timeout=200)
     assert done.returncode and '--resume' in done.stderr, done.stderr

@@ -13,15 +13,10 @@ from nnzero.lm.train import (FREE, FolderError, TrainConfig, Trainer, TrainError
 from nnzero.makemore.bigram import Bigram, BigramConfig
 from nnzero.makemore.mlp import MLP, MLPConfig
 from nnzero.makemore.ngram import NGram, NGramConfig
-from train_case import DEV, SETTINGS, TOK, TRAIN, Small, SmallConfig, content, run, small
+from train_case import DEV, ENV, SETTINGS, TOK, TRAIN, Small, SmallConfig, case, content, run, small, team
 
 HERE = Path(__file__).resolve().parent
 FUZZ = bool(os.environ.get('NNZERO_FUZZ'))
-ENV = os.environ | {'PYTHONPATH': str(HERE.parent), 'OMP_NUM_THREADS': '1'}
-
-def case(*args, tool=(sys.executable,)):
-    return subprocess.Popen([*tool, str(HERE/'train_case.py'), *map(str, args)], env=ENV, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 TORCHRUN = (sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2')
 forks = pytest.mark.skipif(not hasattr(os, 'fork'), reason='the children are forked')
@@ -315,13 +310,6 @@ def test_generators_are_left_alone(tmp_path):
     assert bits(one.state())[0] == bits(run(None, steps=12).state())[0]
 
 # Several processes
-
-def team(*rounds):
-    "Trainings of so many processes each, one after the other; the losses of each, what was said, and the exit status"
-    args = [arg for world, folder, settings in rounds for arg in (world, folder, json.dumps(settings))]
-    child = case('together', *args)
-    out, err = child.communicate(timeout=120)
-    return [json.loads(line) for line in out.splitlines()[1::2]], err, child.returncode
 
 @forks
 def test_several_processes(tmp_path):

@@ -1,6 +1,6 @@
 """A small training for test_train.py, run in processes of its own: `python train_case.py kills N SEED`, or under torchrun
 `python train_case.py run FOLDER {settings}`. The model has all that a state must hold: dropout, BatchNorm's buffers, tied weights."""
-import json, multiprocessing, os, random, signal, socket, sys, tempfile, time
+import json, multiprocessing, os, random, signal, socket, subprocess, sys, tempfile, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import torch
@@ -130,8 +130,28 @@ def together(world, folder, settings):
     team = [fork.Process(target=_member, args=(rank, world, port, folder, settings)) for rank in range(world)]
     for child in team: child.start()
     print(json.dumps([child.pid for child in team]), flush=True)
-    for child in team: child.join()
+    end = time.monotonic() + 100
+    for child in team:
+        child.join(max(0, end - time.monotonic()))
+        if child.is_alive(): child.kill(), child.join()
     return [child.exitcode for child in team]
+
+# What tests call: a process of its own, that has neither threads nor locks of the tests before it when it forks
+
+HERE = Path(__file__).resolve().parent
+ENV = os.environ | {'PYTHONPATH': str(HERE.parent), 'OMP_NUM_THREADS': '1'}
+if sys.platform == 'linux': ENV['GLOO_SOCKET_IFNAME'] = 'lo'        # whatever the machine's name leads to
+
+def case(*args, tool=(sys.executable,)):
+    return subprocess.Popen([*tool, str(HERE/'train_case.py'), *map(str, args)], env=ENV, text=True, start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+def team(*rounds):
+    "Trainings of so many processes each, one after the other; the losses of each, what was said, and the exit status"
+    args = [arg for world, folder, settings in rounds for arg in (world, folder, json.dumps(settings))]
+    child = case('together', *args)
+    out, err = child.communicate(timeout=60 + 100*len(rounds))
+    return [json.loads(line) for line in out.splitlines()[1::2]], err, child.returncode
 
 if __name__ == '__main__':
     if sys.argv[1] == 'kills': print(json.dumps(kills(int(sys.argv[2]), int(sys.argv[3]))))
