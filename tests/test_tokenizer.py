@@ -111,6 +111,36 @@ def test_nothing_to_learn_from(data):
 def test_sizes_that_cannot_be(size):
     with pytest.raises(DataError, match='vocab_size is'): BPETokenizer.train(PLAY, size)
 
+@pytest.mark.parametrize('specials', ['<x>', b'<x>', 5, None, [5], [b'x'], [''], [['a']]])
+def test_special_tokens_that_cannot_be(specials):
+    "A text is no list of its letters"
+    for call in (BPETokenizer, lambda **how: BPETokenizer.train(PLAY, 300, **how)):
+        with pytest.raises(DataError, match='special token') as e: call(specials=specials)
+        assert '\n' not in str(e.value) and len(str(e.value)) < 150
+
+@pytest.mark.parametrize('merges', [5, [5], None, [None], 'ab', [(1,)], [(1, 2, 3)], [(1.0, 2)], ['ab'], [5]*10**5])
+def test_merges_that_cannot_be(merges):
+    with pytest.raises(DataError, match='merge') as e: BPETokenizer(merges)
+    assert '\n' not in str(e.value) and len(str(e.value)) < 150
+
+@pytest.mark.parametrize('ids', [5, 'ab', [1.5], ['a'], [None], [[1, 2]], torch.tensor([[1, 2]]), torch.tensor([1.5]), torch.tensor(5), None])
+def test_ids_that_cannot_be(ids):
+    for call in (BPETokenizer().decode, BPETokenizer().decode_bytes):
+        with pytest.raises(DataError, match='a row of whole numbers'): call(ids)
+
+def test_all_rows_of_whole_numbers_can_be_decoded():
+    import numpy as np
+    rows = [97, 98], (97, 98), torch.tensor([97, 98]), np.array([97, 98]), [*np.array([97, 98])], [*torch.tensor([97, 98])], (i for i in (97, 98))
+    assert [BPETokenizer().decode(ids) for ids in rows] == ['ab']*7
+
+@pytest.mark.parametrize('data', [None, 5, {'a': 1}, 2.0])
+def test_what_nobody_can_learn_from(data):
+    with pytest.raises(DataError, match='neither a text nor a list of lines'): BPETokenizer.train(data)
+    with pytest.raises(DataError, match='is no text'): pieces(data)
+
+def test_lines_may_come_one_by_one():
+    assert BPETokenizer.train(iter(LINES), 270).merges == BPETokenizer.train(LINES, 270).merges
+
 def test_the_smallest_sizes():
     assert BPETokenizer.train(PLAY, 256).merges == [] and BPETokenizer.train('a', 10**6).vocab_size == 256
     assert BPETokenizer.train(PLAY, 257).encode(PLAY) != BPETokenizer().encode(PLAY)

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from math import prod
+from operator import index
 from pathlib import Path
 import regex
 from ..lm.data import DataError, _show, read_file, write_whole
@@ -57,6 +58,7 @@ def pieces(
     pattern:str|None='gpt4',    # a name in PATTERNS, a regular expression, or None: one piece
 ) -> list[str]:
     "Cut a text where the pattern says; what it leaves out are pieces too; `DataError`"
+    if not isinstance(text, str): raise DataError(f'a {type(text).__name__} is no text')
     return _cut(text, _compiled(PATTERNS.get(pattern, pattern)))
 
 # %% ../../nbs/gpt/04_tokenizer.ipynb #e8a2cd7c
@@ -207,9 +209,10 @@ def _text(data):
 _LARGEST = 2**26    # bytes: of all tokens together, and of a file
 
 def _check_merges(merges):
-    "`DataError` for merges that can't be"
-    sizes, seen = [1]*256, {}
-    for n, pair in enumerate(merges, 256):
+    "Merges as tuples; `DataError` for those that can't be"
+    try: pairs, sizes, seen = [tuple(pair) for pair in merges], [1]*256, {}
+    except TypeError: raise DataError(f'merges are a list of pairs, not {merges!r:.40}') from None
+    for n, pair in enumerate(pairs, 256):
         if len(pair) != 2 or not all(type(i) is int and 0 <= i < n for i in pair):
             raise DataError(f'merge {n - 256} is {str(pair)[:40]}, and should be two ids below {n}')
         if seen.setdefault(pair, n) != n:
@@ -217,13 +220,17 @@ def _check_merges(merges):
         sizes.append(sizes[pair[0]] + sizes[pair[1]])
         if sizes[n] > _LARGEST: raise DataError(f'id {n} would have {sizes[n]:,} bytes')
     if sum(sizes) > _LARGEST: raise DataError(f'all tokens would have {sum(sizes):,} bytes')
+    return pairs
 
 # %% ../../nbs/gpt/04_tokenizer.ipynb #f0a73be6
 def _names(specials, mark):
     "Special tokens as a list, the mark among them; `DataError` if one can't be, or is there twice"
+    if isinstance(specials, (str, bytes)) or not isinstance(specials, Iterable):
+        raise DataError(f'special tokens are a list of texts, not {specials!r:.40}')
     names = list(specials)
     if mark is not None and mark not in names: names.append(mark)
-    if not all(map(_text, names)): raise DataError('a special token must not be empty')
+    if wrong := [s for s in names if not isinstance(s, str) or not _text(s)]:
+        raise DataError(f'a special token is a text that is not empty, and not {wrong[0]!r:.40}')
     if twice := [s for s, n in Counter(names).items() if n > 1]:
         raise DataError(f'the special token {twice[0]!r} is there twice')
     return names
@@ -238,8 +245,7 @@ class _Vocabulary:
     def __init__(self, merges, specials, mark, alphabet):
         if not isinstance(alphabet, bytes) or sorted(alphabet) != [*range(256)]:
             raise DataError('an alphabet is bytes, in which each byte stands once')
-        self.merges, self.alphabet = [tuple(pair) for pair in merges], alphabet
-        _check_merges(self.merges)
+        self.merges, self.alphabet = _check_merges(merges), alphabet
         self.vocab, names = [bytes([b]) for b in alphabet], _names(specials, mark)
         for a, b in self.merges: self.vocab.append(self.vocab[a] + self.vocab[b])
         self.specials = {s: i for i, s in enumerate(names, len(self.vocab))}
@@ -248,7 +254,8 @@ class _Vocabulary:
 
     def decode_bytes(self, ids:Iterable[int]) -> bytes:
         "The bytes of ids (a list or a tensor) without marks; `DataError` for another id"
-        ids = ids.tolist() if hasattr(ids, 'tolist') else list(ids)
+        try: ids = [index(i) for i in (ids.tolist() if hasattr(ids, 'tolist') else ids)]
+        except TypeError: raise DataError('ids are a row of whole numbers') from None
         if wrong := [i for i in ids if not 0 <= i < self.vocab_size]:
             raise DataError(f'there is no id {wrong[0]}: ids go from 0 to {self.vocab_size - 1}')
         return b''.join(self._bytes[i] for i in ids if i != self.mark)
@@ -295,7 +302,9 @@ class BPETokenizer(_Vocabulary):
     ) -> 'BPETokenizer':
         "Learn merges from a text or a list of lines; `DataError` if there is nothing to learn from"
         lines = not isinstance(data, (str, bytes))
-        how |= dict(specials=list(specials), mark=MARK if mark or mark is None and lines else None)
+        if lines and (isinstance(data, dict) or not isinstance(data, Iterable)):
+            raise DataError(f'a {type(data).__name__} is neither a text nor a list of lines')
+        how |= dict(specials=_names(specials, None), mark=MARK if mark or mark is None and lines else None)
         new = cls(**how)
         rows, room = _rows(data if lines else [data], new), _room(vocab_size, new)
         return cls(learn(rows, room, ties, least), **how)
