@@ -235,6 +235,7 @@ def _names(specials, mark):
         raise DataError(f'the special token {twice[0]!r} is there twice')
     return names
 
+# %% ../../nbs/gpt/04_tokenizer.ipynb #73199ee0
 def _sign(c):
     "A character, or a byte that is none, visible"
     return f'\\x{ord(c) - 0xDC00:02x}' if '\udc80' <= c <= '\udcff' else _show(c)
@@ -302,9 +303,8 @@ class BPETokenizer(_Vocabulary):
     ) -> 'BPETokenizer':
         "Learn merges from a text or a list of lines; `DataError` if there is nothing to learn from"
         lines = not isinstance(data, (str, bytes))
-        if lines and (isinstance(data, dict) or not isinstance(data, Iterable)):
-            raise DataError(f'a {type(data).__name__} is neither a text nor a list of lines')
-        how |= dict(specials=_names(specials, None), mark=MARK if mark or mark is None and lines else None)
+        if mark is None: mark = lines
+        how |= dict(specials=_names(specials, None), mark=MARK if mark else None)
         new = cls(**how)
         rows, room = _rows(data if lines else [data], new), _room(vocab_size, new)
         return cls(learn(rows, room, ties, least), **how)
@@ -346,6 +346,8 @@ class BPETokenizer(_Vocabulary):
 # %% ../../nbs/gpt/04_tokenizer.ipynb #26bfb613
 def _rows(texts, new):
     "The pieces of texts as ids, and how often each occurs; special tokens are left out"
+    if isinstance(texts, dict) or not isinstance(texts, Iterable):
+        raise DataError(f'a {type(texts).__name__} is neither a text nor a list of lines')
     counts = Counter()
     for text in texts:
         for part in _at(_text(text), new.specials)[::2]: counts.update(_cut(part, new._pattern))
@@ -354,6 +356,7 @@ def _rows(texts, new):
 
 def _raw(piece, places): return list(piece.encode(errors='surrogateescape').translate(places))
 
+# %% ../../nbs/gpt/04_tokenizer.ipynb #66e4eefd
 def _room(vocab_size, new):
     "How many merges fit in; `DataError`"
     least = new.vocab_size
