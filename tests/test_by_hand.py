@@ -232,6 +232,32 @@ def test_wrong_input():
     with pytest.raises(ValueError, match="can't be shared by 3 heads"): HandGPT(11, n_embd=8, n_head=3)
     with pytest.raises(ValueError, match='last axis should be 8'): CausalAttention(8, 2).forward(np.zeros((1, 2, 7)))
 
+@pytest.mark.parametrize('C, h', [(6, 4), (7, 3), (4, 0), (4, -2), (4, 8)])
+def test_heads_that_cannot_share(C, h):
+    for call in (CausalAttention, Block, lambda C, h: HandGPT(11, n_embd=C, n_head=h)):
+        with pytest.raises(ValueError, match=f"{C} numbers can't be shared by {h} heads alike"): call(C, h)
+
+@pytest.mark.parametrize('ids', [[1, 2], 3, [[[1, 2]]], []])
+def test_ids_are_rows(ids):
+    with pytest.raises(ValueError, match='ids are .B, T.'): HandGPT(11, 9, 1, 2, 8, rng=0).forward(np.array(ids, dtype=int))
+
+@pytest.mark.parametrize('shape', [(1, 3, 8), (3, 12), (12,), (1, 1, 3, 12)])
+def test_what_heads_do_not_take(shape):
+    with pytest.raises(ValueError, match='is not .B, T, 3C.'): Heads(2).forward(np.ones(shape))
+
+def test_what_a_tied_table_does_not_take():
+    with pytest.raises(ValueError, match='last axis should be 3'): Tied(Embedding(5, 3, rng=0)).forward(np.ones((1, 2, 4)))
+
+def test_tensors_that_ask_for_gradients_and_those_that_numpy_lacks():
+    judge, net = theirs(), HandGPT(11, 9, 2, 3, 12, rng=0)
+    load_torch(net, dict(judge.named_parameters()))
+    assert np.array_equal(net.embed.weight.data, judge.embed.weight.detach())
+    before = copy.deepcopy(as_torch(net))
+    for half in (judge.bfloat16().state_dict(), {n: [[1], [1, 2]] for n in judge.state_dict()}):
+        with pytest.raises(ValueError, match='is no array') as e: load_torch(net, half)
+        assert '\n' not in str(e.value)
+    for name, (data, _) in as_torch(net).items(): assert np.array_equal(data, before[name][0]), name
+
 def test_parts_of_layers_are_found_once():
     net = HandGPT(11, 9, 3, 2, 8, rng=0)
     assert len(net.parameters()) == 2 + 3*12 + 2 and sum(isinstance(p.data, np.ndarray) for p in net.parameters()) == 40

@@ -51,6 +51,8 @@ class Heads(Layer):
     def __init__(self, n_head:int): self.n_head = n_head
 
     def forward(self, x:np.ndarray) -> np.ndarray:
+        if x.ndim != 3 or x.shape[-1] % (3*self.n_head):
+            raise ValueError(f'{x.shape} is not (B, T, 3C), with C for {self.n_head} heads alike')
         q, k, v = _apart(x, 3, self.n_head)                 # (B, h, T, d) each
         y, A = attend(q, k, v)
         return self.keep(_together(y[None]), q, k, v, A)
@@ -64,7 +66,8 @@ class Heads(Layer):
 class CausalAttention(Layer):
     "What each place has heard: (B, T, C) -> (B, T, C)"
     def __init__(self, C:int, n_head:int, rng:np.random.Generator|int|None=None):
-        if C % n_head: raise ValueError(f"{C} numbers can't be shared by {n_head} heads alike")
+        if n_head < 1 or C % n_head:
+            raise ValueError(f"{C} numbers can't be shared by {n_head} heads alike")
         rng = np.random.default_rng(rng)
         self.qkv, self.heads = Linear(C, 3*C, rng=rng), Heads(n_head)
         self.out = Linear(C, C, rng=rng)
@@ -98,6 +101,7 @@ class Tied(Layer):
     def __init__(self, table:Embedding): self.weight = table.weight                 # (V, C)
 
     def forward(self, x:np.ndarray) -> np.ndarray:
+        self.expect(x, self.weight.data.shape[1])
         return self.keep(x @ self.weight.data.T, x)
 
     def backward(self, dy:np.ndarray) -> np.ndarray:
@@ -123,6 +127,7 @@ class HandGPT(Layer):
 
     def forward(self, idx:np.ndarray) -> np.ndarray:
         "`ValueError` if a row has no place, or more than the block"
+        if np.ndim(idx) != 2: raise ValueError(f'ids are (B, T), and here {np.shape(idx)}')
         T, n = np.shape(idx)[1], len(self.place.weight.data)
         if not 0 < T <= n: raise ValueError(f'a row has {T} places, and the block {n}')
         x = self.embed.forward(idx) + self.place.forward(np.arange(T))      # (B, T, C) + (T, C)
@@ -156,6 +161,12 @@ def as_torch(layer:Layer|list, name:str='') -> dict[str, tuple[np.ndarray, np.nd
             found |= as_torch(item, name if key == 'layers' else f'{name}{key}.')
     return found
 
+# %% ../../nbs/gpt/06_by_hand.ipynb #4ff775f4
+def _array(name, t):
+    "A tensor for numpy; `ValueError` if it can't have it, as numbers of bfloat16"
+    try: return np.asarray(t.detach() if hasattr(t, 'detach') else t)
+    except (TypeError, ValueError) as e: raise ValueError(f'{name} is no array: {e}') from None
+
 # %% ../../nbs/gpt/06_by_hand.ipynb #c7b89f14
 def _once(given):
     "A tied table under both of its names; `ValueError` if there are two tables"
@@ -167,7 +178,7 @@ def _once(given):
 def load_torch(model:HandGPT, tensors:Mapping) -> HandGPT:
     "Take over a GPT's `state_dict()`, or the tensors of its file; `ValueError` if they don't fit"
     own = as_torch(model)
-    given = dict(tensors)
+    given = {name: _array(name, t) for name, t in tensors.items()}
     if isinstance(model.out, Tied): _once(given)
     if other := sorted(own.keys() ^ given.keys()): raise ValueError(f'only one side has {other[0]}')
     for name, (data, _) in own.items():
