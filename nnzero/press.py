@@ -122,6 +122,6 @@ def card(folder:Path, out:Path):
     _arcs(folder, fig.add_axes((0.05, 0.36, 0.9, 0.6)))
     write = lambda y, text, size, color, **style: fig.text(0.06, y, text, size=size, color=color, **style)
     write(0.19, ini['title'], 54, '#1f2328', weight='bold')
-    write(0.09, ini['description'], 21, '#5b6069')
+    write(0.09, ini['description'], 20, '#5b6069')
     (out/'assets').mkdir(exist_ok=True)
     fig.savefig(out/'assets/card.png', metadata={'Software': None})

@@ -7,7 +7,9 @@
   root.dataset.theme = theme
 
   function button(b) {
-    function show() { b.textContent = 'Theme: ' + theme }
+    var name = document.createElement('span')
+    name.textContent = 'Theme: '            // too long for a phone, where it is only heard
+    function show() { b.replaceChildren(name, theme) }
     b.addEventListener('click', function () {
       theme = themes[(themes.indexOf(theme) + 1) % themes.length]
       root.dataset.theme = theme
