@@ -589,7 +589,8 @@ def style_faults(nb) -> list[str]:
 # %% ../nbs/book.ipynb #c219902e
 def notebook_faults(root:Path, path:str, nb) -> list[str]:
     "What is wrong with one notebook"
-    exempt = ('words for', 'percent') if path == 'index.ipynb' else ()
+    bare = path == 'index.ipynb' or not any(c.cell_type == 'code' for c in nb.cells)
+    exempt = ('words for', 'percent') if bare else ()
     lines = stale(root, nb, {'slow', 'canonical'}) + style_faults(nb)
     lines += [line for line in size_faults(nb) if not line.startswith(exempt)]
     clean_text = text_of(clean(nb)).encode()

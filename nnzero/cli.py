@@ -778,10 +778,13 @@ def check():
 
 # %% ../nbs/cli.ipynb #f45ab5bf
 @group.command()
-def build():
+def build(
+    epub:Annotated[bool, typer.Option('--epub', help='Make one EPUB of the book, too.')]=False,
+):
     "Make the site, in the folder _docs."
-    from nnzero import site
+    from nnzero import press, site
     site.build(site.root())
+    if epub: print('The book is in', os.path.relpath(press.epub(site.root())))
 
 # %% ../nbs/cli.ipynb #228dba1e
 def main():

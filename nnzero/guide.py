@@ -60,7 +60,8 @@ def facts(page:Page, cells:list, ini) -> str:
     names, seconds = exported(cells), running_time(cells)
     parts = [f'{reading_time(cells)} min to read']
     if seconds: parts.append(f'{spoken(seconds)} to run')
-    text = ' · '.join(parts + _elsewhere(page, ini, any('#| default_exp' in c['source'] for c in cells)))
+    has_module = any('#| default_exp' in c['source'] for c in cells)
+    text = ' · '.join(parts + _elsewhere(page, ini, has_module))
     if names: text += '\n\nDefines ' + ', '.join(f'[`{name}`](#def-{name})' for name in names)
     return f'::: {{.about}}\n{text}\n:::'
 
@@ -190,8 +191,8 @@ def terms(folder:Path) -> tuple[Term, ...]:
     return _terms(folder, state(folder))
 
 # %% ../nbs/guide.ipynb #f594f4bb
-ALONE = (r'^ *#[^\n]*$|^:{2,}[^\n]*$|^ *\|[^\n]*$|\$\$.*?\$\$|(?<!\\)\$[^$\n]+\$|!?\[[^\]]*\]\([^)]*\)'
-         r'|\[[^\]]*@[^\]]*\]|@[\w:-]+|<[^>]+>|\{[^}]*\}')
+ALONE = (r'^ *#[^\n]*$|^:{2,}[^\n]*$|^ *\|[^\n]*$|\$\$.*?\$\$|(?<!\\)\$[^$\n]+\$'
+         r'|!?\[[^\]]*\]\([^)]*\)|\[[^\]]*@[^\]]*\]|@[\w:-]+|<[^>]+>|\{[^}]*\}')
 
 @lru_cache(maxsize=2)
 def _words(terms):
@@ -289,15 +290,18 @@ def _entries(bib):
     "From key to HTML for each work of a bibliography, in the order of a printed one"
     from pypandoc import get_pandoc_path
     command = [get_pandoc_path(), '-C', '--bibliography', str(bib), '--wrap=none', '-t', 'html5']
-    done = subprocess.run(command, input="---\nnocite: '@*'\n---\n", capture_output=True, encoding='utf-8')
-    return dict(re.findall(r'<div id="ref-(\S+)" class="csl-entry"[^>]*>\s*(.*?)\s*</div>', done.stdout, re.S))
+    all_works = "---\nnocite: '@*'\n---\n"
+    done = subprocess.run(command, input=all_works, capture_output=True, encoding='utf-8')
+    entry = r'<div id="ref-(\S+)" class="csl-entry"[^>]*>\s*(.*?)\s*</div>'
+    return dict(re.findall(entry, done.stdout, re.S))
 
 # %% ../nbs/guide.ipynb #d743fa08
 def _work(key, text, citing, here):
     "A work, and links to the pages that cite it"
     name = lambda page: f'chapter {page.number}' if page.number else html.escape(page.title)
     links = ', '.join(f'<a href="{link(here, p.href)}#ref-{key}">{name(p)}</a>' for p in citing)
-    return f'<div class="csl-entry" id="work-{key}">{text} <span class="cited">Cited in {links}.</span></div>'
+    back = f'<span class="cited">Cited in {links}.</span>'
+    return f'<div class="csl-entry" id="work-{key}">{text} {back}</div>'
 
 # %% ../nbs/guide.ipynb #0622d878
 def bibliography(folder:Path, here:Page) -> str:

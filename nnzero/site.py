@@ -6,9 +6,9 @@
 __all__ = ['CODE', 'KINDS', 'NAME', 'MARK', 'REFERENCE', 'NOTEBOOK', 'PICTURES', 'FILTER', 'CITATION', 'ANCHORS', 'checks',
            'TITLE', 'ELSEWHERE', 'LEFT', 'BookError', 'root', 'Page', 'cells_of', 'sentence', 'state', 'pages',
            'in_prose', 'replace_in_prose', 'Label', 'labels', 'processor', 'page_of', 'front_matter', 'defined',
-           'mark_exports', 'link', 'filled', 'resolve', 'markdown', 'address', 'frame', 'pandoc', 'named', 'build',
-           'check', 'slug', 'unseen', 'unresolved', 'twice', 'dead', 'dropped', 'misplaced', 'stored', 'unclosed',
-           'faults', 'site_faults']
+           'mark_exports', 'link', 'filled', 'resolve', 'process', 'markdown', 'address', 'frame', 'pandoc', 'named',
+           'build', 'check', 'slug', 'unseen', 'unresolved', 'twice', 'dead', 'dropped', 'misplaced', 'stored',
+           'unclosed', 'faults', 'site_faults']
 
 # %% ../nbs/site.ipynb #60e3c732
 import hashlib, html, json, os, re, shutil, subprocess
@@ -234,7 +234,8 @@ def mark_exports(nb):
     module = page_of(nb).href.removesuffix('.html').replace('/', '.')
     places = lambda cell: ''.join(f'[]{{#def-{name}}}' for name in defined(cell.source))
     opening = f'::: {{.exported}}\n[exported to `{get_config().lib_name}.{module}`]{{.module}}'
-    box = lambda cell: [mk_cell(opening + places(cell), 'markdown'), cell, mk_cell(':::', 'markdown')]
+    line = lambda text: mk_cell(text, 'markdown')
+    box = lambda cell: [line(opening + places(cell)), cell, line(':::')]
     exported = lambda cell: 'exports' in getattr(cell, 'directives_', {})
     nb.cells = [c for cell in nb.cells for c in (box(cell) if exported(cell) else [cell])]
 
@@ -297,7 +298,7 @@ def resolve(nb):
             if 'data' in output: output['data'] = _plain_data(output['data'])
 
 # %% ../nbs/site.ipynb #3b0edfa2
-def _process(root, quarto=False):
+def process(root:Path, quarto:bool=False) -> Path:
     "Have nbdev prepare the notebooks, into the folder `_proc`"
     from nbdev.config import get_config
     from nbdev.quarto import refresh_quarto_yml
@@ -456,12 +457,13 @@ def frame(root:Path, page:Page, book:list[Page], known=()) -> dict:
             'variables': _variables(root, page, book)}
 
 # %% ../nbs/site.ipynb #ef98d1fa
-def pandoc(text:str, defaults:dict, folder:Path) -> tuple[str, str]:
+def pandoc(text:str, defaults:dict, folder:Path, filters=(FILTER,)) -> tuple[str, str]:
     "What pandoc makes of markdown, and what it has to say about it; `folder` is for its files"
     from pypandoc import get_pandoc_path
-    for name, content in {'defaults.yaml': json.dumps(defaults), 'filter.lua': FILTER}.items():
-        (folder/name).write_text(content, encoding='utf-8')
-    command = [get_pandoc_path(), '-d', folder/'defaults.yaml', '-L', folder/'filter.lua']
+    files = {'defaults.yaml': json.dumps(defaults)} | {f'{i}.lua': f for i, f in enumerate(filters)}
+    for name, content in files.items(): (folder/name).write_text(content, encoding='utf-8')
+    command = [get_pandoc_path(), '-d', folder/'defaults.yaml']
+    command += [part for name in files if name != 'defaults.yaml' for part in ('-L', folder/name)]
     done = subprocess.run(command, input=text, capture_output=True, encoding='utf-8')
     if done.returncode: raise BookError(f'pandoc: {done.stderr.strip()}')
     return done.stdout, done.stderr.strip()
@@ -529,7 +531,7 @@ def _refuse(root):
 # %% ../nbs/site.ipynb #bd4fa27e
 def _make(root, edition):
     "Make the site beside the old one, and then put it in its place"
-    new = _process(root, edition is _quarto)/'_docs'
+    new = process(root, edition is _quarto)/'_docs'
     edition(root, new)
     for step in named(_settings(root).get('steps', '')): step(root, new)
     if not (new/'index.html').is_file(): raise BookError('the build made no index.html')
@@ -605,7 +607,8 @@ def unseen(cell) -> Iterator[str]:
     if 'image/' in kinds or str(cell.options.get('label')).startswith('fig-'):
         needed = ('label', 'fig-cap', 'fig-alt')
         yield from (f'a figure without {key}' for key in needed if not cell.options.get(key))
-    if cell.prose and next(in_prose(r'!\[\]\(', cell.source), None): yield 'an image without alt text'
+    bare = cell.prose and next(in_prose(r'!\[\]\(', cell.source), None)
+    if bare: yield 'an image without alt text'
 
 # %% ../nbs/site.ipynb #4fee6806
 @check
