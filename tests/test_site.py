@@ -284,11 +284,11 @@ def test_quarto_fails(book, fake):
 
 def test_processed_for_quarto(book):
     import yaml
-    processed = site._cells(site._process(book)/'part/01_line.ipynb')
+    processed = site.cells_of(site.process(book)/'part/01_line.ipynb')
     front = yaml.safe_load(processed[0]['source'].strip().strip('-'))
     assert front['number-offset'] == [1] and front['crossref'] == {'chapters': True} and front['title'] == '1 A `line`'
     assert front['pagetitle'] == 'A line' and front['output-file'] == 'line.html' and front['number-sections'] is True
-    home = site._cells(book/'_proc/index.ipynb')
+    home = site.cells_of(book/'_proc/index.ipynb')
     assert yaml.safe_load(home[0]['source'].strip().strip('-'))['number-sections'] is False
 
 
