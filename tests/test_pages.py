@@ -166,7 +166,7 @@ def test_axe_is_there():
 @pytest.mark.parametrize('script, what', {
     "document.querySelector('main pre span[class]').style.color = '#8a8a8a8a'": 'contrast',
     "document.querySelector('main p').style = 'width: 90vw; white-space: nowrap; overflow: visible'": 'wide',
-    "document.querySelector('main').innerHTML += '<div style=\"overflow: auto; width: 9px\">unreachable</div>'": 'keyboard',
+    "document.querySelector('main').innerHTML += '<div style=\"overflow: auto; width: 9px; white-space: nowrap\">unreachable</div>'": 'keyboard',
     "document.querySelector('main').innerHTML += '<img src=\"../assets/favicon.svg\">'": 'image-alt',
     "document.querySelector('.chapters').innerHTML += '<input>'": 'label'}.items())
 def test_faults_are_found(window, script, what):
