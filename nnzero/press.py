@@ -191,7 +191,8 @@ def _bound(folder, out, parts):
     told = {'title': ini['title'], 'subtitle': ini['description'],
             'author': ini.get('author', ''), 'lang': 'en'}
     options = [f'-M{key}={value}' for key, value in told.items()]
-    command = [get_pandoc_path(), '-f', 'json', '-t', 'epub3', '--mathml', '--number-sections', '-C',
+    command = [get_pandoc_path(), '-f', 'json', '-t', 'epub3', '--mathml', '--number-sections',
+               '-C',
                '--bibliography', folder/'nbs/assets/references.bib', *options, '-o', out]
     text = json.dumps(whole)
     done = subprocess.run(command, input=text, capture_output=True, encoding='utf-8')
