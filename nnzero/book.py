@@ -21,6 +21,9 @@ from pathlib import Path
 from statistics import median
 from .site import BookError, faults, pages, site_faults
 
+# %% ../nbs/book.ipynb #38ca6ace
+from .exercises import shipped
+
 # %% ../nbs/book.ipynb #c4cecd29
 def digest(*parts) -> str:
     "A hash, in 16 hexadecimal digits, of anything that can be written as JSON"
@@ -481,7 +484,8 @@ def readme(root:Path) -> dict[str, bytes]:
             text = re.sub(r'^- .*\n?', '', cell.source, flags=re.M) if i == 0 else cell.source
             pieces.append(for_readme(root, text).strip())
     if pieces: files['README.md'] = ('\n\n'.join(pieces) + '\n').encode()
-    return files | {'CITATION.cff': citation(settings(root)).encode()}
+    files['CITATION.cff'] = citation(settings(root)).encode()
+    return files | shipped(root, settings(root)['lib_path'])
 
 # %% ../nbs/book.ipynb #97fd33a3
 def python_files(folder:Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from .makemore.zoo import (MODELS, RECIPES, config_class, divided, examples, fit
 
 # %% ../nbs/cli.ipynb #ae1fc138
 STATUS = {'BookError': 2, 'DataError': 2, 'UsageError': 2, 'OSError': 2, 'FolderError': 2,
-          'CellFailed': 1, 'TrainError': 1}
+          'ExerciseError': 2, 'CellFailed': 1, 'TrainError': 1}
 
 # %% ../nbs/cli.ipynb #f2d74d61
 def _line(error):
@@ -785,6 +785,44 @@ def build(
     from nnzero import press, site
     site.build(site.root())
     if epub: print('The book is in', os.path.relpath(press.epub(site.root())))
+
+# %% ../nbs/cli.ipynb #34b1d24e
+def _asked(name):
+    "An exercise as text: its title, its question, and the name that a file has to define"
+    from nnzero.exercises import find, plain
+    about = find(name)
+    return (f'{name}: {about["title"]} ({about["page"]})\n\n{plain(about["question"])}\n\n'
+            f'FILE has to define {about["answer"]}. It may use what the chapter has defined.')
+
+# %% ../nbs/cli.ipynb #1e9b0e04
+def _graded(name, file):
+    "Print what the grader says of a file, and leave with the status for it"
+    from nnzero.exercises import grade
+    try: print(_line(grade(name, _path(file))))
+    except AssertionError as wrong: said, status = _line(wrong), 1
+    except KeyboardInterrupt: said, status = f'nnzero: {name} was stopped, and not graded', 130
+    else: return
+    print(said, file=sys.stderr if status == 130 else sys.stdout)
+    raise typer.Exit(status)
+
+# %% ../nbs/cli.ipynb #3cd6a3f6
+@app.command('exercise', epilog='''\b
+For example:
+  nnzero exercise
+  nnzero exercise engine-2
+  nnzero exercise engine-2 answer.py''')
+def exercise_command(
+    name:Annotated[str, typer.Argument(metavar='[ID]', help='Such as engine-2.')]=None,
+    file:Annotated[str, typer.Argument(
+        metavar='[FILE]', help='Python with your answer. It will be run.')]=None,
+):
+    """List the exercises of the book, show one, or grade an answer to it.
+
+    The status is 0 for a right answer, 1 for a wrong one, and 2 if nothing could be graded."""
+    from nnzero.exercises import exercises
+    if name and file: _graded(name, file)
+    elif name: print(_asked(name))
+    else: print(*(f'{i:16}{a["title"]:44}{a["page"]}' for i, a in exercises().items()), sep='\n')
 
 # %% ../nbs/cli.ipynb #228dba1e
 def main():
