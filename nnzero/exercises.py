@@ -11,6 +11,7 @@ __all__ = ['TRAINING', 'SKIPPED', 'EXPORTED', 'LOOKS', 'QUESTION', 'ANSWER', 'WO
 import ast, io, json, re, symtable, sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -42,17 +43,19 @@ def _owner(node):
     return {node.id} if isinstance(node, ast.Name) else set()
 
 # %% ../nbs/exercises.ipynb #0a3b99c6
-TRAINING = re.compile(r'\b(train|trained|learn|fit)\(')     # calls that change what they get
+TRAINING = re.compile(r'(?<![\w.])(train|trained|learn|fit)\(')     # change what they get
 def changed(tree, code:str, shown:bool=False) -> set[str]:
     "Names whose values a statement may change in place; `shown` if it is there for its value"
     loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    loaded -= {getattr(n.func, 'id', '') for n in ast.walk(tree) if isinstance(n, ast.Call)}
     if isinstance(tree, ast.Assert | ast.FunctionDef | ast.ClassDef): return set()
+    if 'expect_fail(' in code or code.startswith('print('): return set()
     if TRAINING.search(code): return loaded
     if isinstance(tree, ast.Expr): return set() if shown else loaded
     parts = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute | ast.Subscript)
              and not isinstance(n.ctx, ast.Load)]
-    calls = [n.value for n in ast.walk(tree) if isinstance(n, ast.Expr)]
-    return set().union(*map(_owner, parts), *(changed(ast.Expr(c), '') for c in calls))
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Expr)]
+    return set().union(*map(_owner, parts), *(changed(c, ast.unparse(c)) for c in calls))
 
 # %% ../nbs/exercises.ipynb #546d8abe
 @dataclass(eq=False)
@@ -107,6 +110,8 @@ def statements(cells:list[dict]) -> list[Piece]:
         parts = list(split_up(source))
         found += [Piece(code, tree, number, bool(EXPORTED.search(source)), i == len(parts))
                   for i, (code, tree) in enumerate(parts, 1) if not LOOKS.match(code)]
+    modules = set().union(*(p.bound for p in found if p.imports))
+    for p in found: p.sets -= set() if isinstance(p.tree, ast.Expr) else modules - p.bound
     return found
 
 # %% ../nbs/exercises.ipynb #b43eb215
@@ -161,12 +166,12 @@ def _between(sources, name, text):
         if any(names(code)[0] & words for code, _ in split_up(source)): yield source
 
 # %% ../nbs/exercises.ipynb #ed8c6c23
-def _about(cells, number, name, title, text, module):
+def _about(cells, pieces, module, number, name, title, text):
     "What is shipped of one exercise, whose question stands in cell `number`"
     sources = [''.join(c['source']) if c['cell_type'] == 'code' else '' for c in cells]
     check = next(i for i, s in enumerate(sources) if i > number and re.search(ANSWER % name, s))
     solution = [i for i in range(number, check) if 'code-summary: "A solution' in sources[i]]
-    before = [p for p in statements(cells[:min([*solution, check])])]
+    before = [copy(p) for p in pieces if p.cell < min([*solution, check])]
     grader = next(p for p in before if f"@exercise('{name}')" in p.code)
     grader.bound = grader.sets = {'the grader'}
     wanted = set().union({'the grader'}, *(names(sources[i])[1] for i in solution))
@@ -180,7 +185,9 @@ def exercises_of(cells:list[dict], module:str='') -> dict[str, dict]:
     "The exercises of a notebook: from ID to title, question, name of the answer, and code"
     found = [(i, *parts) for i, cell in enumerate(cells) if cell['cell_type'] == 'markdown'
              for parts in QUESTION.findall(''.join(cell['source']))]
-    return {name: _about(cells, i, name, title, text, module) for i, name, title, text in found}
+    pieces = statements(cells) if found else []
+    return {name: _about(cells, pieces, module, i, name, title, text)
+            for i, name, title, text in found}
 
 # %% ../nbs/exercises.ipynb #f50d46f8
 def _module(cells, library):
