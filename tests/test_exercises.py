@@ -121,7 +121,7 @@ def test_right_and_wrong(tmp_path):
     ('def close(a, b): return a == b', 'reader-1: 6 and 6.0000000009 differ by less than 1e-9'),
     ('def close(a, b):\n    return a < nothing', "NameError(\"name 'nothing' is not defined\")"), ('close = 3', "'int' object is not callable"),
     ('def close(a, b): raise SystemExit(0)', 'your answer ends the program'),
-    ('def close(a, b): assert a == b, "two\\nlines"', 'two lines')])
+    ('def close(a, b): assert a != b, "two\\nlines"', 'two lines')])
 def test_wrong_answers(tmp_path, text, words):
     from typer.testing import CliRunner
     from nnzero import cli
