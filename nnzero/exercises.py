@@ -91,7 +91,7 @@ def _text(source, tree):
     return '\n'.join(source.splitlines()[first - 1:tree.end_lineno])
 
 def split_up(source:str) -> Iterator[tuple[str, ast.stmt]]:
-    "The statements of a cell, an import of many names as many imports; nothing of what isn't Python"
+    "The statements of a cell, an import of many names as many; none of what isn't Python"
     try: body = ast.parse(source).body
     except SyntaxError: return
     for tree in body:
