@@ -19,6 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
+
+# %% ../nbs/exercises.ipynb #caa54bad
 from .reader import check_exercise, exercise
 from .site import pages
 
@@ -42,8 +44,10 @@ def _owner(node):
     while isinstance(node, ast.Attribute | ast.Subscript): node = node.value
     return {node.id} if isinstance(node, ast.Name) else set()
 
-# %% ../nbs/exercises.ipynb #0a3b99c6
+# %% ../nbs/exercises.ipynb #ec978585
 TRAINING = re.compile(r'(?<![\w.])(train|trained|learn|fit)\(')     # change what they get
+
+# %% ../nbs/exercises.ipynb #0a3b99c6
 def changed(tree, code:str, shown:bool=False) -> set[str]:
     "Names whose values a statement may change in place; `shown` if it is there for its value"
     loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
@@ -90,6 +94,7 @@ def _text(source, tree):
     if first == tree.lineno: return ast.get_source_segment(source, tree)
     return '\n'.join(source.splitlines()[first - 1:tree.end_lineno])
 
+# %% ../nbs/exercises.ipynb #0505ece9
 def split_up(source:str) -> Iterator[tuple[str, ast.stmt]]:
     "The statements of a cell, an import of many names as many; none of what isn't Python"
     try: body = ast.parse(source).body
@@ -227,8 +232,10 @@ def find(name:str, book:dict|None=None) -> dict:
     hint = f'did you mean {" or ".join(near)}?' if near else 'nnzero exercise lists them'
     raise ExerciseError(f'no exercise {name!r}; {hint}')
 
-# %% ../nbs/exercises.ipynb #5808611b
+# %% ../nbs/exercises.ipynb #4641a962
 WORDS = {'exr': 'exercise', 'eq': 'equation', 'sec': 'chapter', 'fig': 'figure', 'tbl': 'table'}
+
+# %% ../nbs/exercises.ipynb #5808611b
 def plain(text:str) -> str:
     "A question in Markdown as text for a terminal"
     from textwrap import fill
