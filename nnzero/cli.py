@@ -7,7 +7,7 @@ __all__ = ['STATUS', 'EXAMPLES', 'app', 'group', 'SETTINGS', 'SIZES', 'SPLITS', 
            'ROOM', 'CHOICES', 'PICKLES', 'LONG', 'FORMAT', 'MANY', 'SAMPLING', 'COMPARING', 'for_people', 'Commands',
            'nnzero', 'options', 'items', 'parts', 'gpt_recipe', 'configure', 'room', 'plan', 'resumed', 'Task', 'task',
            'train', 'read_config', 'Run', 'open_run', 'shown', 'sample', 'evaluate', 'compare', 'run', 'check', 'build',
-           'main']
+           'exercise_command', 'main']
 
 # %% ../nbs/cli.ipynb #a5c09930
 import json, os, shlex, sys

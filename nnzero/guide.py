@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from .book import code_lines, imports, settings, words
-from .site import (CITATION, CODE, Page, cells_of, check, defined, in_prose, link, page_of,
+from .site import (CITATION, CODE, BookError, Page, cells_of, check, defined, in_prose, link, page_of,
                          pages, processor, replace_in_prose, root, sentence, state)
 
 # %% ../nbs/guide.ipynb #cba8d9f7
@@ -287,11 +287,12 @@ def cited(cells:list) -> set[str]:
 
 # %% ../nbs/guide.ipynb #723653cc
 def _entries(bib):
-    "From key to HTML for each work of a bibliography, in the order of a printed one"
+    "From key to HTML for each work of a bibliography, as printed; `BookError` if it is broken"
     from pypandoc import get_pandoc_path
     command = [get_pandoc_path(), '-C', '--bibliography', str(bib), '--wrap=none', '-t', 'html5']
     all_works = "---\nnocite: '@*'\n---\n"
     done = subprocess.run(command, input=all_works, capture_output=True, encoding='utf-8')
+    if done.returncode: raise BookError(f'{bib.name}: {" ".join(done.stderr.split())}')
     entry = r'<div id="ref-(\S+)" class="csl-entry"[^>]*>\s*(.*?)\s*</div>'
     return dict(re.findall(entry, done.stdout, re.S))
 
@@ -316,9 +317,10 @@ def list_works(nb):
     "Put the bibliography where the text has a comment `works`"
     _put(nb, 'works', lambda: bibliography(root(), page_of(nb)))
 
-# %% ../nbs/guide.ipynb #5f1be98a
+# %% ../nbs/guide.ipynb #89f77da3
 def _is_panel(cell): return bool(re.search(r'^#\| *classes: *panel\b', cell.source, re.M))
 
+# %% ../nbs/guide.ipynb #5f1be98a
 @processor
 def group_panels(nb):
     "Put a box around cells in a row that are panels"

@@ -26,13 +26,18 @@ def _pagefind():
     return get_executable()
 
 # %% ../nbs/press.ipynb #a71645ad
+def _make_index(program, out):
+    "Let the program read the pages in `out`"
+    options = ['--site', out, '--exclude-selectors', IGNORED, '--include-characters', '_']
+    done = subprocess.run([program, *options, '--silent'], capture_output=True, text=True)
+    if done.returncode: raise BookError(f'pagefind: {done.stderr.strip()}')
+
+# %% ../nbs/press.ipynb #22a271fb
 def search_index(folder:Path, out:Path):
     "Make the index for a full-text search of the pages in `out`"
     program = _pagefind()
     if (out/'search.json').exists() or not program: return      # Quarto has a search of its own
-    options = ['--site', out, '--exclude-selectors', IGNORED, '--include-characters', '_']
-    done = subprocess.run([program, *options, '--silent'], capture_output=True, text=True)
-    if done.returncode: raise BookError(f'pagefind: {done.stderr.strip()}')
+    _make_index(program, out)
     for pattern in EXTRAS:
         for file in (out/'pagefind').glob(pattern): file.unlink()
 
@@ -52,36 +57,49 @@ def _heading(folder, page):
     number = f'{page.number} ' if page.number else ''
     return f'# {number}{page.title}\n\n> {sentence(folder/"nbs"/page.path)}\n\n'
 
+# %% ../nbs/press.ipynb #4e475e1a
 def as_text(folder:Path, page:Page) -> str:
     "A processed page as markdown"
     files = lambda name, suffix, content: f'{Path(page.href).stem}_files/{name}.{suffix}'
     text = markdown(cells_of(folder/'_proc'/page.path)[1:], files)
     return _heading(folder, page) + plain_text(text)
 
+# %% ../nbs/press.ipynb #baf439ae
+def _entry(folder, page):
+    "A line of llms.txt: the page, its address as text, and its sentence"
+    url = address(settings(folder))
+    return f'- [{page.title}]({url}/{page.href}.md): {sentence(folder/"nbs"/page.path)}'
+
 # %% ../nbs/press.ipynb #1dad632c
+def _contents(folder):
+    "The text of llms.txt"
+    ini, part = settings(folder), False             # no part of the book, not even ''
+    lines = [f"# {ini['title']}\n\n> {ini['description']}"]
+    for page in pages(folder):
+        if page.part != part: lines.append(f"\n## {page.part or 'Begin here'}\n")
+        lines, part = [*lines, _entry(folder, page)], page.part
+    return '\n'.join(lines) + '\n'
+
+# %% ../nbs/press.ipynb #cbfb3dad
 def for_machines(folder:Path, out:Path):
     "Write llms.txt, and each page as markdown beside itself"
-    ini, book = settings(folder), pages(folder)
-    url = address(ini)
-    lines = [f"# {ini['title']}\n\n> {ini['description']}"]
-    for i, page in enumerate(book):
-        if i == 0 or page.part != book[i - 1].part:
-            lines.append(f"\n## {page.part or 'Begin here'}\n")
+    for page in pages(folder):
         (out/f'{page.href}.md').parent.mkdir(parents=True, exist_ok=True)
         (out/f'{page.href}.md').write_text(as_text(folder, page), encoding='utf-8')
-        lines.append(f'- [{page.title}]({url}/{page.href}.md): {sentence(folder/"nbs"/page.path)}')
-    (out/'llms.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    (out/'llms.txt').write_text(_contents(folder), encoding='utf-8')
+
+# %% ../nbs/press.ipynb #d21234e7
+def _place(url, page):
+    "A page in the site map; a first page is named by its folder"
+    return f'<url><loc>{html.escape(url + "/" + page.href.removesuffix("index.html"))}</loc></url>'
 
 # %% ../nbs/press.ipynb #7dc54528
 def site_map(folder:Path, out:Path):
     "Write sitemap.xml, if the settings tell where the site will be"
-    url = address(settings(folder))
-    if not url: return
-    full = lambda page: html.escape(f'{url}/{page.href.removesuffix("index.html")}')
-    place = lambda page: f'<url><loc>{full(page)}</loc></url>'
+    if not (url := address(settings(folder))): return
     lines = ['<?xml version="1.0" encoding="UTF-8"?>',
              '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">',
-             *map(place, pages(folder)), '</urlset>']
+             *(_place(url, page) for page in pages(folder)), '</urlset>']
     (out/'sitemap.xml').write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 # %% ../nbs/press.ipynb #ba205b0b
@@ -90,30 +108,32 @@ LOST = """Nothing is at this address. Perhaps a chapter has been renamed, or a l
 Begin at the [first page](index.html), look at [all chapters](index.html#chapter-map), or look
 a word up in the [glossary](appendix/glossary.html)."""
 
+# %% ../nbs/press.ipynb #f1174864
 def lost(folder:Path, out:Path):
     "Write 404.html, which the host shows for an address without a page"
-    here = Page('404.ipynb', 'Not here', None, '')
+    here, base = Page('404.ipynb', 'Not here', None, ''), settings(folder).get('doc_baseurl', '')
     options = frame(folder, here, [*pages(folder), here])
-    options['variables'] |= {'previous': [], 'next': [], 'url': '',
-                             'base': [settings(folder).get('doc_baseurl', '') + '/']}
+    options['variables'] |= {'previous': [], 'next': [], 'url': '', 'base': [base + '/']}
     options['metadata'] |= {'pagetitle': 'Not here', 'description': 'This page does not exist.'}
-    text, _ = pandoc(LOST, options, folder/'_proc')
-    (out/'404.html').write_text(text, encoding='utf-8')
+    (out/'404.html').write_text(pandoc(LOST, options, folder/'_proc')[0], encoding='utf-8')
+
+# %% ../nbs/press.ipynb #b741bb73
+def _import_arc(page, other, color):
+    "Half an ellipse over the line, from a chapter to one that it imports"
+    from matplotlib.patches import Arc
+    middle, width = (page.number + other.number)/2, page.number - other.number
+    return Arc((middle, 0), width, width*0.62, theta2=180, color=color, linewidth=1.6, alpha=0.55)
 
 # %% ../nbs/press.ipynb #ee8c3113
 def _arcs(folder, axes):
     "The chapters as dots on a line, with an arc for each import"
-    from matplotlib.patches import Arc
     from nnzero.reader import COLORS
     used, colors = uses(folder), list(COLORS.values())[:5]
     parts = list(dict.fromkeys(page.part for page in used))
     for page, others in used.items():
         color = colors[parts.index(page.part) % 5]
         axes.plot(page.number, 0, 'o', color=color, markersize=9, zorder=3)
-        for other in others:
-            middle, width = (page.number + other.number)/2, page.number - other.number
-            axes.add_patch(Arc((middle, 0), width, width*0.62, theta1=0, theta2=180, color=color,
-                               linewidth=1.6, alpha=0.55))
+        for other in others: axes.add_patch(_import_arc(page, other, color))
     axes.set(xlim=(0, len(used) + 1), ylim=(-0.8, 0.32*len(used) + 0.5))
     axes.axis('off')
 
@@ -181,21 +201,29 @@ def _blocks(folder, page, pictures):
     options = {'from': 'markdown', 'to': 'json', 'metadata': about}
     return json.loads(pandoc(text, options, pictures, (FILTER, ONE_FILE))[0])
 
-# %% ../nbs/press.ipynb #b339ab0b
+# %% ../nbs/press.ipynb #5b172a51
+def _whole(parts):
+    "One document of the blocks of all pages, with room for the works at its end"
+    works = dict(t='Header', c=[1, ['works', ['unnumbered'], []], [dict(t='Str', c='Works')]])
+    blocks = [block for part in parts for block in part['blocks']]
+    return parts[0] | {'meta': {}, 'blocks': [*blocks, works]}
+
+# %% ../nbs/press.ipynb #d7e13f25
+def _cover(ini):
+    "What pandoc is told of the book as a whole"
+    told = {'title': ini['title'], 'subtitle': ini['description'],
+            'author': ini.get('author', ''), 'lang': 'en'}
+    return [f'-M{key}={value}' for key, value in told.items()]
+
+# %% ../nbs/press.ipynb #8104bf8f
 def _bound(folder, out, parts):
     "Write one EPUB from the blocks of all pages"
     from pypandoc import get_pandoc_path
-    ini = settings(folder)
-    works = dict(t='Header', c=[1, ['works', ['unnumbered'], []], [dict(t='Str', c='Works')]])
-    whole = parts[0] | {'meta': {}, 'blocks': [*(b for p in parts for b in p['blocks']), works]}
-    told = {'title': ini['title'], 'subtitle': ini['description'],
-            'author': ini.get('author', ''), 'lang': 'en'}
-    options = [f'-M{key}={value}' for key, value in told.items()]
     command = [get_pandoc_path(), '-f', 'json', '-t', 'epub3', '--mathml', '--number-sections',
-               '-C',
-               '--bibliography', folder/'nbs/assets/references.bib', *options, '-o', out]
-    text = json.dumps(whole)
-    done = subprocess.run(command, input=text, capture_output=True, encoding='utf-8')
+               '-C', '--bibliography', folder/'nbs/assets/references.bib']
+    command += [*_cover(settings(folder)), '-o', out]
+    done = subprocess.run(command, input=json.dumps(_whole(parts)), capture_output=True,
+                          encoding='utf-8')
     if done.returncode: raise BookError(f'pandoc: {done.stderr.strip()}')
 
 # %% ../nbs/press.ipynb #42d35265
@@ -213,19 +241,29 @@ def epub(folder:Path) -> Path:
     return folder/f'_docs/{name}.epub'
 
 # %% ../nbs/press.ipynb #d5e6d05d
-def epub_faults(file:Path) -> list[str]:
-    "What is wrong with an EPUB: pages that are no XML, and links that lead nowhere"
+def _parsed(texts):
+    "The pages that are XML, and what is wrong with the others"
     from xml.etree import ElementTree
-    with zipfile.ZipFile(file) as book:
-        texts = {name: book.read(name) for name in book.namelist() if name.endswith('.xhtml')}
     trees, said = {}, []
     for name, text in texts.items():
         try: trees[Path(name).name] = ElementTree.fromstring(text)
         except ElementTree.ParseError as e: said.append(f'{name}: {e}')
+    return trees, said
+
+# %% ../nbs/press.ipynb #dc085dbb
+def _astray(trees):
+    "The links of some pages to places that aren't there"
     ids = {name: {e.get('id') for e in tree.iter()} for name, tree in trees.items()}
     for name, tree in trees.items():
         for url in filter(None, (e.get('href') for e in tree.iter())):
             page, _, place = url.rpartition('/')[2].partition('#')
             if place and ':' not in url and place not in ids.get(page or name, ()):
-                said.append(f'{name}: a link to {url}')
-    return said
+                yield f'{name}: a link to {url}'
+
+# %% ../nbs/press.ipynb #4c705bf5
+def epub_faults(file:Path) -> list[str]:
+    "What is wrong with an EPUB: pages that are no XML, and links that lead nowhere"
+    with zipfile.ZipFile(file) as book:
+        texts = {name: book.read(name) for name in book.namelist() if name.endswith('.xhtml')}
+    trees, said = _parsed(texts)
+    return [*said, *_astray(trees)]
