@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from .book import code_lines, imports, settings, words
-from .site import (CITATION, CODE, BookError, Page, cells_of, check, defined, in_prose, link, page_of,
+from .site import (CITATION, CODE, BookError, Page, cells_of, check, defined, in_prose, link,
+                         page_of,
                          pages, processor, replace_in_prose, root, sentence, state)
 
 # %% ../nbs/guide.ipynb #cba8d9f7

@@ -42,5 +42,5 @@ class layers_5(Layer):
     def forward(self, h): return self.keep(np.einsum('...d,vd->...v', h, self.table.weight.data), h)
     def backward(self, dy):
         h, = self.recall(dy)
-        self.table.weight.grad += np.einsum('...v,...d->vd', dy, h)
+        self.table.weight.grad += np.tensordot(dy, h, [list(range(dy.ndim - 1))]*2)
         return np.einsum('...v,vd->...d', dy, self.table.weight.data)
